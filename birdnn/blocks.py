@@ -76,18 +76,18 @@ def partition(net: Network, chosen: Mapping[str, Sequence[str]] | None = None) -
     Raises:
         MismatchError: an unknown node, or two chosen blocks overlap.
     """
-    units = _units(net)
-    owner = _owners(units, chosen or {})
+    units = _cut_into_units(net)
+    owner = _owners_of_units(units, chosen or {})
     blocks: list[_Draft] = []
     for place, unit in enumerate(units):
         before = owner.get(place - 1)
         user = owner.get(place)
         # a block of the user's ends where the user says, whatever modules its units belong to
-        begins = not blocks or user != before or (user is None and _begins(net, blocks[-1], unit))
+        begins = not blocks or user != before or (user is None and _begins_block(net, blocks[-1], unit))
         if begins:
             blocks.append(_Draft(user))
         blocks[-1].add(unit)
-    return _finished(net, _merged(blocks))
+    return _named_blocks(net, _merge_weightless(blocks))
 
 
 def require_blocks(net: Network, chosen: Mapping[str, Sequence[str]] | None = None) -> tuple[Block, ...]:
@@ -130,7 +130,7 @@ class _Unit:
         return any(node.op in ops for node in self.nodes)
 
 
-def _units(net: Network) -> list[_Unit]:
+def _cut_into_units(net: Network) -> list[_Unit]:
     """Everything between neighbouring cuts."""
     dependent = [node for node in net.nodes if node.output in net.graph.dependent]
     last_use = {name: place for place, node in enumerate(dependent) for name in node.inputs}
@@ -144,13 +144,13 @@ def _units(net: Network) -> list[_Unit]:
         made[node.output] = place
         if latest <= place:  # everything made before is used up
             nodes = tuple(dependent[start : place + 1])
-            found.append(_Unit(nodes, entry, _constants(nodes, constant)))
+            found.append(_Unit(nodes, entry, _take_constants(nodes, constant)))
             entry, start = node.output, place + 1
         latest = max(latest, last_use.get(node.output, -1))
     return found
 
 
-def _constants(nodes: Sequence[Node], left: dict[str, Node]) -> tuple[Node, ...]:
+def _take_constants(nodes: Sequence[Node], left: dict[str, Node]) -> tuple[Node, ...]:
     """Takes those that ``nodes`` read, through one another, out of ``left``."""
     found: list[Node] = []
     wanted = [name for node in nodes for name in node.inputs]
@@ -163,7 +163,7 @@ def _constants(nodes: Sequence[Node], left: dict[str, Node]) -> tuple[Node, ...]
     return tuple(found)
 
 
-def _owners(units: Sequence[_Unit], chosen: Mapping[str, Sequence[str]]) -> dict[int, str]:
+def _owners_of_units(units: Sequence[_Unit], chosen: Mapping[str, Sequence[str]]) -> dict[int, str]:
     """Place of a unit -> the user's block that it belongs to."""
     places: dict[str, set[int]] = {}  # a node of the file may be several here, which share its name
     for place, unit in enumerate(units):
@@ -199,7 +199,7 @@ class _Draft:
     @property
     def scope(self) -> tuple[str, ...]:
         """The module that its first named unit lies in; empty where nobody says."""
-        return next((scope for unit in self.units if (scope := _container(unit))), ())
+        return next((scope for unit in self.units if (scope := _enclosing_module(unit))), ())
 
     @property
     def joined(self) -> bool:
@@ -210,24 +210,24 @@ class _Draft:
         return any(unit.has(WEIGHTED) for unit in self.units)
 
 
-def _begins(net: Network, before: _Draft, unit: _Unit) -> bool:
+def _begins_block(net: Network, before: _Draft, unit: _Unit) -> bool:
     """Is the unit behind a draft the beginning of another block?"""
     if before.user is not None:
         return True
-    known, here = before.scope, _scope(unit)
+    known, here = before.scope, _module_of_unit(unit)
     # where one of the two has no name there is no module to compare: structure decides
     if known and here and here[: len(known)] != known:
         # a bare activation or pooling of the level above goes on with what it follows
         plain = not unit.joined and not unit.has(WEIGHTED)
-        return not (plain and len(here) <= 1 and not _turns(net, unit))
-    return _divides(net, before, unit)
+        return not (plain and len(here) <= 1 and not _flattens_images(net, unit))
+    return _structure_divides(net, before, unit)
 
 
-def _divides(net: Network, before: _Draft, unit: _Unit) -> bool:
+def _structure_divides(net: Network, before: _Draft, unit: _Unit) -> bool:
     """The same by structure alone."""
     if not before.weighted:  # preprocessing, or what turns images into numbers: goes with what follows
         return False
-    if unit.joined or _turns(net, unit):
+    if unit.joined or _flattens_images(net, unit):
         return True
     if not unit.has(WEIGHTED):
         return False
@@ -236,7 +236,7 @@ def _divides(net: Network, before: _Draft, unit: _Unit) -> bool:
     return _changes_channels(net, unit) and any(part.has({"Conv"}) for part in before.units)
 
 
-def _turns(net: Network, unit: _Unit) -> bool:
+def _flattens_images(net: Network, unit: _Unit) -> bool:
     """Does it turn images into numbers, by a mean over all places or another layout?"""
     shapes = net.graph.shapes
     before, after = shapes[unit.entry], shapes[unit.exit]
@@ -251,7 +251,7 @@ def _changes_channels(net: Network, unit: _Unit) -> bool:
     return unit.has({"Conv"}) and shapes[unit.entry][1:2] != shapes[unit.exit][1:2]
 
 
-def _merged(drafts: list[_Draft]) -> list[_Draft]:
+def _merge_weightless(drafts: list[_Draft]) -> list[_Draft]:
     """Without weights a part is no block: it goes with what precedes it, unless a user wants it."""
     found: list[_Draft] = []
     for draft in drafts:
@@ -267,9 +267,9 @@ def _merged(drafts: list[_Draft]) -> list[_Draft]:
 # --- names
 
 
-def _scope(unit: _Unit) -> tuple[str, ...]:
+def _module_of_unit(unit: _Unit) -> tuple[str, ...]:
     """The module path that the nodes of a unit share, without the operator; empty where names say nothing."""
-    paths = [path for node in unit.nodes if (path := _path(node))]
+    paths = [path for node in unit.nodes if (path := _module_of_node(node))]
     shared = []
     for parts in zip(*paths):  # noqa: B905 - as far as the shortest goes
         if len(set(parts)) > 1:
@@ -278,13 +278,13 @@ def _scope(unit: _Unit) -> tuple[str, ...]:
     return tuple(shared)
 
 
-def _container(unit: _Unit) -> tuple[str, ...]:
+def _enclosing_module(unit: _Unit) -> tuple[str, ...]:
     """The module that a unit fills or lies in: of a single layer the one around it."""
-    scope = _scope(unit)
+    scope = _module_of_unit(unit)
     return scope if unit.joined else scope[:-1]
 
 
-def _path(node: Node) -> tuple[str, ...]:
+def _module_of_node(node: Node) -> tuple[str, ...]:
     """``/layer1/conv1/Conv`` -> layer1, conv1; else by an initialiser, ``layer1.conv1.weight``."""
     if node.name.startswith("/"):
         return tuple(part for part in node.name.split("/")[1:-1] if part)
@@ -296,7 +296,7 @@ def _path(node: Node) -> tuple[str, ...]:
     return ()
 
 
-def _named(scope: tuple[str, ...]) -> str:
+def _block_name(scope: tuple[str, ...]) -> str:
     """Exporters repeat the path: ``layer1``, ``layer1.0`` is called ``layer1.0``."""
     parts: list[str] = []
     for part in scope:
@@ -306,9 +306,9 @@ def _named(scope: tuple[str, ...]) -> str:
     return ".".join(parts)
 
 
-def _finished(net: Network, drafts: Sequence[_Draft]) -> tuple[Block, ...]:
+def _named_blocks(net: Network, drafts: Sequence[_Draft]) -> tuple[Block, ...]:
     # a module that became several blocks can name none of them; users' names are taken first, and ours give way
-    scopes = [_named(draft.scope) for draft in drafts]
+    scopes = [_block_name(draft.scope) for draft in drafts]
     blocks: list[Block] = []
     taken: set[str] = {draft.user for draft in drafts if draft.user is not None}
     for place, (draft, scope) in enumerate(zip(drafts, scopes, strict=True), 1):

@@ -99,7 +99,7 @@ class Activation:
 Chain: TypeAlias = tuple[Affine | Activation, ...]
 
 
-def fold(graph: Graph, values: Mapping[str, Tensor]) -> Chain:
+def fold_graph(graph: Graph, values: Mapping[str, Tensor]) -> Chain:
     """See `birdnn.network.Network.chain`.
 
     Args:
@@ -109,7 +109,7 @@ def fold(graph: Graph, values: Mapping[str, Tensor]) -> Chain:
     return _Folding(graph, values).run()
 
 
-def moved(chain: Chain, device: torch.device) -> Chain:
+def chain_on_device(chain: Chain, device: torch.device) -> Chain:
     """The chain with its tensors on a device.
 
     Networks are folded on the CPU: a library for graphics devices may convolve by Fourier transforms, also in float64,
@@ -156,7 +156,7 @@ class _Folding:
     def __init__(self, graph: Graph, values: Mapping[str, Tensor]) -> None:
         self.graph = graph
         # float64 holds each float32 exactly: times a basis of ones and zeros the first weights stay what they are
-        self.fixed = {name: _constant(tensor.detach().double()) for name, tensor in values.items()}
+        self.fixed = {name: _constant_value(tensor.detach().double()) for name, tensor in values.items()}
         self.mergings = mergings(graph, values)
         self.device = next(iter(values.values())).device if values else None
         self.layers: list[Affine | Activation] = []
@@ -230,11 +230,11 @@ class _Folding:
         row = operator(node.op, node.name)
         # what only chooses among exact numbers gives an exact number, and starts anew
         if row.compares and not any(i.roundings for i in inputs):
-            return _constant(value)
+            return _constant_value(value)
         if row.linear_part is None:
             raise NotAChain(f"node {node.name!r} ({node.op}) computes a constant, and is not affine")
         absolute = magnitude(node.op, [i.absolute_offset for i in inputs], node.attributes)
-        growth = _largest(absolute)
+        growth = _largest_entry(absolute)
         underflow = self.underflow(node, inputs, growth)
         return _Affine(None, value, None, absolute, self.roundings(node, inputs), underflow, growth)
 
@@ -255,11 +255,11 @@ class _Folding:
         # the same map with the absolute values of all constants: what rounding errors grow with
         absolute_basis = self.evaluate(magnitude, node, absolute, depends)
         absolute_offset = self.evaluate(magnitude, node, [i.absolute_offset for i in inputs], depends)
-        growth = _largest(absolute_basis.sum(0) + absolute_offset)
-        summit = _largest(self.evaluate(peak, node, [i.total for i in inputs], depends))
+        growth = _largest_entry(absolute_basis.sum(0) + absolute_offset)
+        summit = _largest_entry(self.evaluate(peak, node, [i.total for i in inputs], depends))
         return _Affine(
-            self.evaluate(_operator, node, linear, depends),
-            self.evaluate(_operator, node, [i.offset for i in inputs], depends),
+            self.evaluate(_apply_operator, node, linear, depends),
+            self.evaluate(_apply_operator, node, [i.offset for i in inputs], depends),
             absolute_basis,
             absolute_offset,
             self.roundings(node, inputs),
@@ -273,10 +273,10 @@ class _Folding:
         gains = []  # how far the result moves when an input moves by 1 everywhere
         for k in range(len(inputs)):
             moved = [torch.ones_like(i.total) if k == j else i.total for j, i in enumerate(inputs)]
-            gains.append(_largest(self.evaluate(magnitude, node, moved, depends)))
+            gains.append(_largest_entry(self.evaluate(magnitude, node, moved, depends)))
         # an infinite gain of an input that errs by nothing would make NaN of the sum
         passed = sum(gain * i.underflow for gain, i in zip(gains, inputs, strict=True) if i.underflow)
-        largest = max(_largest(i.total) for i in inputs)
+        largest = max(_largest_entry(i.total) for i in inputs)
         return passed + 4 * self.roundings(node, []) * (1 + sum(gains) + growth + largest)
 
     def roundings(self, node: Node, inputs: list[_Affine]) -> int:
@@ -319,15 +319,15 @@ class _Folding:
         return out
 
 
-def _constant(value: Tensor) -> _Affine:
-    return _Affine(None, value, None, value.abs(), peak=_largest(value.abs()))
+def _constant_value(value: Tensor) -> _Affine:
+    return _Affine(None, value, None, value.abs(), peak=_largest_entry(value.abs()))
 
 
-def _largest(value: Tensor) -> float:
+def _largest_entry(value: Tensor) -> float:
     return float(value.max()) if value.numel() else 0.0
 
 
-def _operator(op: str, inputs: list[Tensor], attributes: Mapping[str, object]) -> Tensor:
+def _apply_operator(op: str, inputs: list[Tensor], attributes: Mapping[str, object]) -> Tensor:
     return apply(op, inputs, attributes)
 
 

@@ -42,7 +42,7 @@ def side_by_side(parts: Sequence[Part], variables: int, *, sha256: str = "") -> 
     return joined.network(output, sha256)
 
 
-def of_variables(part: Part, variables: int) -> Network:
+def network_of_variables(part: Part, variables: int) -> Network:
     """One of several networks as a function of the variables."""
     # with its own names and hash; a Gather that moves nothing would only be more to bound
     if part.reads == tuple(range(variables)):
@@ -76,7 +76,7 @@ class _Joined:
             picked = {"axis": 1, "indices": part.reads, "index_shape": (net.n_inputs,)}
             name = self.add("Gather", [_INPUT], f"{prefix}read", (1, net.n_inputs), picked)
         # names of the part -> names here: two parts may use the same ones, and be the same network
-        own = {net.input_name: self._shaped(name, f"{prefix}input", net.input_shape)}
+        own = {net.input_name: self._with_shape(name, f"{prefix}input", net.input_shape)}
         for node in net.nodes:
             inputs = tuple(own.get(each, prefix + each) for each in node.inputs)
             own[node.output] = prefix + node.output
@@ -91,9 +91,9 @@ class _Joined:
             (self.initialisers if key in stored else self.constants)[prefix + key] = value
         self.repairable |= {prefix + key for key in net.repairable}
         self.quantised |= {prefix + key for key in net.graph.quantised}
-        return self._shaped(own[net.output_name], f"{prefix}outputs", (1, net.n_outputs))
+        return self._with_shape(own[net.output_name], f"{prefix}outputs", (1, net.n_outputs))
 
-    def _shaped(self, name: str, wish: str, shape: tuple[int, ...]) -> str:
+    def _with_shape(self, name: str, wish: str, shape: tuple[int, ...]) -> str:
         if self.shapes[name] == shape:
             return name
         wanted = (-1, *shape[1:]) if self.batched else shape  # the batch stays free

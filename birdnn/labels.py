@@ -19,31 +19,31 @@ MAX_ENTRIES = 1 << 22
 """Most coefficients of the rows that are made of one region."""
 
 
-def label(y: Sequence[float], taken: Taken) -> int:
+def label_of_values(y: Sequence[float], taken: Taken) -> int:
     """The place of the greatest value."""
     places = range(len(y)) if taken == "first" else range(len(y) - 1, -1, -1)
     # max() keeps the first of equal values that it meets
     return max(places, key=lambda place: y[place])
 
 
-def of_values(prop: Property, size: int, taken: Taken) -> Property:
+def property_of_values(prop: Property, size: int, taken: Taken) -> Property:
     """A property of a label, its one output, as one of the `size` values whose greatest gives it.
 
     Raises:
         MismatchError: a row of it relates the label with inputs, or the rows would be too many.
     """
-    regions = tuple(_of_values(region, prop, size, taken) for region in prop.regions)
+    regions = tuple(_region_of_values(region, prop, size, taken) for region in prop.regions)
     return replace(prop, regions=regions, n_outputs=prop.n_outputs - 1 + size)
 
 
-def _of_values(region: Region, prop: Property, size: int, taken: Taken) -> Region:
+def _region_of_values(region: Region, prop: Property, size: int, taken: Taken) -> Region:
     unsafe: dict[tuple[Row, ...], set[int]] = {}  # rows of inputs -> labels that are unsafe where they hold
     for polytope in region.unsafe:
         own = [row for row in polytope.rows if row.coefficients[0]]
         others = tuple(row for row in polytope.rows if not row.coefficients[0])
         if any(any(row.coefficients[1:]) for row in own):
             raise MismatchError(f"property {prop.name!r} relates the label that the network gives with inputs")
-        rest = _zeros(prop.n_outputs - 1)
+        rest = _zero_coefficients(prop.n_outputs - 1)
         # no row of `own` has another coefficient, so that the zeros behind the label do not matter
         labels = (k for k in range(size) if all(row.holds((Fraction(k), *rest)) for row in own))
         # together: a bad label is then compared with labels that are good everywhere, and with no other bad one
@@ -54,15 +54,15 @@ def _of_values(region: Region, prop: Property, size: int, taken: Taken) -> Regio
         if len(bad) * len(good) * width > MAX_ENTRIES:
             told = f"{len(bad)} of {size} labels are unsafe: more comparisons than are taken"
             raise MismatchError(f"property {prop.name!r}: {told}")
-        more = tuple(replace(row, coefficients=(*_zeros(size), *row.coefficients[1:])) for row in others)
+        more = tuple(replace(row, coefficients=(*_zero_coefficients(size), *row.coefficients[1:])) for row in others)
         chosen = sorted(bad) if good else sorted(bad)[:1]  # where none is good, nothing depends on which it is
-        polytopes += [(*(_before(k, j, width, taken) for j in good), *more) for k in chosen]
-    none = (Row(_zeros(width), Fraction(-1)),)  # no label is unsafe: nothing holds
+        polytopes += [(*(_ordering_row(k, j, width, taken) for j in good), *more) for k in chosen]
+    none = (Row(_zero_coefficients(width), Fraction(-1)),)  # no label is unsafe: nothing holds
     made = tuple(Polytope(rows=rows, n_outputs=width) for rows in polytopes or [none])
     return replace(region, unsafe=made)
 
 
-def _before(k: int, j: int, width: int, taken: Taken) -> Row:
+def _ordering_row(k: int, j: int, width: int, taken: Taken) -> Row:
     """The value of class `k` comes before that of class `j`: ``y_j - y_k <= 0``, or below it."""
     coefficients = [Fraction(0)] * width
     coefficients[j], coefficients[k] = Fraction(1), Fraction(-1)
@@ -70,5 +70,5 @@ def _before(k: int, j: int, width: int, taken: Taken) -> Row:
     return Row(tuple(coefficients), Fraction(0), strict=(j < k) == (taken == "first"))
 
 
-def _zeros(count: int) -> tuple[Fraction, ...]:
+def _zero_coefficients(count: int) -> tuple[Fraction, ...]:
     return (Fraction(0),) * count

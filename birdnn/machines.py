@@ -55,7 +55,7 @@ def cluster_at(address: str) -> Iterator[Cluster]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # noqa: BLE001 - whatever Ray says about an address
-        raise _unusable(address, str(error)) from None
+        raise _unusable_address(address, str(error)) from None
     try:
         cluster = Cluster()
         cluster.require_same()
@@ -78,17 +78,17 @@ def _require_answer(address: str) -> None:
             # in seconds where nobody listens; the probe below would wait for its whole limit
             socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
         except (OSError, OverflowError) as error:
-            raise _unusable(address, str(error)) from None
+            raise _unusable_address(address, str(error)) from None
     command = [sys.executable, "-c", _PROBE, address]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_ANSWER_S, check=False)
     except subprocess.TimeoutExpired:
-        raise _unusable(address, f"no cluster answered within {_ANSWER_S:.0f} s") from None
+        raise _unusable_address(address, f"no cluster answered within {_ANSWER_S:.0f} s") from None
     if done.returncode != 0:
-        raise _unusable(address, done.stderr.decode("utf-8", "replace"))
+        raise _unusable_address(address, done.stderr.decode("utf-8", "replace"))
 
 
-def _unusable(address: str, said: str) -> EngineError:
+def _unusable_address(address: str, said: str) -> EngineError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     told = lines[-1].partition("Error: ")[2] or lines[-1] if lines else "it does not say why"
     return EngineError("ray", f"{address}: {told.rstrip('.')[:200]}; {_EXPECTED}")
@@ -106,7 +106,7 @@ class Cluster:
 
         self._ray: Any = ray
         # who calls decides whether a call that was lost runs again, and counts how often
-        self._called = ray.remote(max_retries=0)(called)
+        self._called = ray.remote(max_retries=0)(run_on_node)
         self._running: dict[Any, Any] = {}  # reference -> key
         self._counted = -_COUNT_S
         self._cpus = 0
@@ -120,25 +120,25 @@ class Cluster:
         """
         by_node = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         asked = {}
-        for node, host in self._nodes().items():
+        for node, host in self._hosts_by_node().items():
             # on this node and no other, also where all its processors are busy
             call = self._called.options(num_cpus=0, scheduling_strategy=by_node(node_id=node, soft=False))
             asked[call.remote(fingerprint(), fingerprint, ())] = node, host
         ready, late = self._ray.wait([*asked], num_returns=len(asked), timeout=_START_S)
         silent = {asked[reference]: f"started no process within {_START_S:.0f} s" for reference in late}
         for reference in ready:
-            found = self._result(reference)
+            found = self._fetch_result(reference)
             if isinstance(found, Lost):
                 silent[asked[reference]] = f"runs nothing of birdnn: {found}"
         # asked again: a node that has left meanwhile need not answer
-        there = self._nodes()
+        there = self._hosts_by_node()
         for (node, host), why in silent.items():
             if node in there:
                 raise EngineError("ray", f"{host} {why}")
         if len(silent) == len(asked):
             raise EngineError("ray", "no node of the cluster is left")
 
-    def _nodes(self) -> dict[str, str]:
+    def _hosts_by_node(self) -> dict[str, str]:
         """The host of each node that is there, as far as the cluster knows."""
         return {node["NodeID"]: node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]}
 
@@ -149,7 +149,7 @@ class Cluster:
         return self._cpus
 
     def put(self, value: object) -> Any:
-        """A reference to a value that several calls take; see `here`."""
+        """A reference to a value that several calls take; see `fetch_value`."""
         return self._ray.put(value)
 
     def submit(self, key: object, function: Callable[..., Any], *values: object, cpus: int = 1) -> None:
@@ -164,7 +164,7 @@ class Cluster:
             if stopped():
                 self._ray.cancel(reference)
                 return None
-        return self._result(reference)
+        return self._fetch_result(reference)
 
     def ended(self, timeout_s: float) -> Sequence[tuple[Any, Any]]:
         """Key and result of calls that ended, at least one unless none ends within so long; `Lost` where a process or
@@ -179,7 +179,7 @@ class Cluster:
         ready, _ = self._ray.wait([*self._running], num_returns=1, timeout=timeout_s)
         if ready:  # and whatever else is there
             ready, _ = self._ray.wait([*self._running], num_returns=len(self._running), timeout=0)
-        return [(self._running.pop(reference), self._result(reference)) for reference in ready]
+        return [(self._running.pop(reference), self._fetch_result(reference)) for reference in ready]
 
     def cancel(self) -> None:
         """End all calls; nobody wants their results."""
@@ -188,7 +188,7 @@ class Cluster:
                 self._ray.cancel(reference)
         self._running.clear()
 
-    def _result(self, reference: Any) -> Any:
+    def _fetch_result(self, reference: Any) -> Any:
         errors = self._ray.exceptions
         try:
             return self._ray.get(reference)
@@ -208,7 +208,7 @@ class Cluster:
             return Lost(next((line for line in str(error).splitlines() if line), type(error).__name__).rstrip("."))
 
 
-def called(wanted: str, function: Callable[..., Any], values: Sequence[object]) -> Any:
+def run_on_node(wanted: str, function: Callable[..., Any], values: Sequence[object]) -> Any:
     """What runs on a node.
 
     Raises:
@@ -220,7 +220,7 @@ def called(wanted: str, function: Callable[..., Any], values: Sequence[object]) 
     return function(*values)
 
 
-def here(reference: Any) -> Any:
+def fetch_value(reference: Any) -> Any:
     """The value that `Cluster.put` was given; within a function that runs on a node."""
     import ray
 

@@ -63,13 +63,13 @@ def meaning_of(prop: Property) -> Meaning:
     found: dict[Box, set[Unsafe]] = {}
     for region in prop.regions:
         box = (region.exact_lower, region.exact_upper, region.strict_lower, region.strict_upper)
-        if polytopes := {space for each in region.unsafe if (space := _unsafe(each)) is not None}:
+        if polytopes := {space for each in region.unsafe if (space := _half_spaces(each)) is not None}:
             found.setdefault(box, set()).update(polytopes)
-    unsafe = frozenset((box, _largest(polytopes)) for box, polytopes in found.items())
+    unsafe = frozenset((box, _without_contained(polytopes)) for box, polytopes in found.items())
     return Meaning(prop.n_inputs, prop.n_outputs, prop.element, unsafe)
 
 
-def _unsafe(polytope: Polytope) -> Unsafe | None:
+def _half_spaces(polytope: Polytope) -> Unsafe | None:
     """Its half-spaces, the tightest of each direction; None where no output lies in all of them."""
     tightest: dict[tuple[tuple[int, ...], tuple[Fraction, ...]], tuple[Fraction, bool]] = {}
     for row in polytope.rows:
@@ -94,7 +94,7 @@ def _unsafe(polytope: Polytope) -> Unsafe | None:
 _COMPARED = 256  # polytopes; each is compared with each
 
 
-def _largest(polytopes: set[Unsafe]) -> frozenset[Unsafe]:
+def _without_contained(polytopes: set[Unsafe]) -> frozenset[Unsafe]:
     """Without those that lie in another one because they have all of its half-spaces and more; not of a great many."""
     if len(polytopes) > _COMPARED:
         return frozenset(polytopes)
@@ -113,25 +113,25 @@ def rounding_between(first: Meaning, second: Meaning) -> float | None:
     if len(first.unsafe) != len(second.unsafe):
         return None
     # both ways: two regions may lie near the same one of the other property, and leave another without a partner
-    gaps = [_gap(*pair) for pair in ((first, second), (second, first))]
+    gaps = [_meaning_gap(*pair) for pair in ((first, second), (second, first))]
     if any(gap is None for gap in gaps):
         return None
     # they differ, so that 0.0, exactly the same, would be wrong even where float64 rounds the difference to it
     return max(math.ulp(0.0), *(float(gap) for gap in gaps if gap is not None))
 
 
-def _gap(one: Meaning, other: Meaning) -> Fraction | None:
+def _meaning_gap(one: Meaning, other: Meaning) -> Fraction | None:
     """The largest distance of a region from the nearest one of the other that says almost the same; None without."""
     theirs = list(other.unsafe)
     corners = (
-        torch.stack([_corners(box) for box, _ in theirs])
+        torch.stack([_corner_tensor(box) for box, _ in theirs])
         if theirs
         else torch.zeros(0, 2 * other.n_inputs, dtype=torch.float64)
     )
     largest = Fraction(0)
     for box, unsafe in one.unsafe:
         # a first look in float64, twice as wide as what counts: exact arithmetic is for the few that pass
-        near = ((corners - _corners(box)).abs() <= 2 * ROUNDING).all(1).nonzero().flatten().tolist()
+        near = ((corners - _corner_tensor(box)).abs() <= 2 * ROUNDING).all(1).nonzero().flatten().tolist()
         gaps = [_region_gap(box, unsafe, *theirs[index]) for index in near]
         found = min((gap for gap in gaps if gap is not None), default=None)
         if found is None:
@@ -140,24 +140,26 @@ def _gap(one: Meaning, other: Meaning) -> Fraction | None:
     return largest
 
 
-def _corners(box: Box) -> Tensor:
+def _corner_tensor(box: Box) -> Tensor:
     return torch.tensor([float(value) for value in (*box[0], *box[1])], dtype=torch.float64)
 
 
 def _region_gap(box: Box, unsafe: frozenset[Unsafe], other: Box, theirs: frozenset[Unsafe]) -> Fraction | None:
     if box[2:] != other[2:] or len(unsafe) != len(theirs):
         return None
-    gaps = [_distance((*box[0], *box[1]), (*other[0], *other[1]))]
+    gaps = [_largest_difference((*box[0], *box[1]), (*other[0], *other[1]))]
     # both ways, as in `rounding_between`; by kind first, or n polytopes would make n * n exact comparisons
     for one, many in ((unsafe, theirs), (theirs, unsafe)):
         kinds: dict[frozenset[tuple[tuple[int, ...], bool]], list[Unsafe]] = {}
         for polytope in many:
-            kinds.setdefault(_kind(polytope), []).append(polytope)
-        gaps += [_least(_polytope_gap(each, twin) for twin in kinds.get(_kind(each), ())) for each in one]
-    return _worst(gaps)
+            kinds.setdefault(_polytope_kind(polytope), []).append(polytope)
+        gaps += [
+            _smallest_gap(_polytope_gap(each, twin) for twin in kinds.get(_polytope_kind(each), ())) for each in one
+        ]
+    return _largest_gap(gaps)
 
 
-def _kind(polytope: Unsafe) -> frozenset[tuple[tuple[int, ...], bool]]:
+def _polytope_kind(polytope: Unsafe) -> frozenset[tuple[tuple[int, ...], bool]]:
     """What rounding leaves alone."""
     return frozenset((half.outputs, half.strict) for half in polytope)
 
@@ -165,26 +167,26 @@ def _kind(polytope: Unsafe) -> frozenset[tuple[tuple[int, ...], bool]]:
 def _polytope_gap(one: Unsafe, other: Unsafe) -> Fraction | None:
     if len(one) != len(other):
         return None
-    return _worst([_least(_row_gap(half, twin) for twin in other) for half in one])
+    return _largest_gap([_smallest_gap(_row_gap(half, twin) for twin in other) for half in one])
 
 
 def _row_gap(one: HalfSpace, other: HalfSpace) -> Fraction | None:
     if (one.outputs, one.strict) != (other.outputs, other.strict):
         return None
-    return _distance((*one.coefficients, one.bound), (*other.coefficients, other.bound))
+    return _largest_difference((*one.coefficients, one.bound), (*other.coefficients, other.bound))
 
 
-def _distance(one: Sequence[Fraction], other: Sequence[Fraction]) -> Fraction | None:
+def _largest_difference(one: Sequence[Fraction], other: Sequence[Fraction]) -> Fraction | None:
     """The largest difference; None beyond `ROUNDING`."""
     largest = max(abs(a - b) for a, b in zip(one, other, strict=True))
     return largest if largest <= Fraction(ROUNDING) else None
 
 
-def _least(gaps: Iterable[Fraction | None]) -> Fraction | None:
+def _smallest_gap(gaps: Iterable[Fraction | None]) -> Fraction | None:
     return min((gap for gap in gaps if gap is not None), default=None)
 
 
-def _worst(gaps: Sequence[Fraction | None]) -> Fraction | None:
+def _largest_gap(gaps: Sequence[Fraction | None]) -> Fraction | None:
     """The largest; None where one is."""
     known = [gap for gap in gaps if gap is not None]
     return max(known, default=Fraction(0)) if len(known) == len(gaps) else None

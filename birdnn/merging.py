@@ -59,18 +59,18 @@ def mergings(graph: Graph, values: Mapping[str, Tensor]) -> dict[str, Merging]:
         if node.output not in graph.dependent:
             fixed[node.output] = apply(node.op, [fixed[name] for name in node.inputs], node.attributes, node.name)
             sizes[node.output] = (
-                magnitude(node.op, inputs, node.attributes) if _sums(node) else fixed[node.output].abs()
+                magnitude(node.op, inputs, node.attributes) if _sums_or_moves(node) else fixed[node.output].abs()
             )
-        found[node.output] = _behind(node, graph, found, inputs) if _sums(node) else Merging()
+        found[node.output] = _merging_behind(node, graph, found, inputs) if _sums_or_moves(node) else Merging()
     return found
 
 
-def _sums(node: Node) -> bool:
+def _sums_or_moves(node: Node) -> bool:
     row = operator(node.op, node.name)
     return row.sums is not None or bool(row.moves)
 
 
-def _behind(node: Node, graph: Graph, found: Mapping[str, Merging], inputs: list[Tensor]) -> Merging:
+def _merging_behind(node: Node, graph: Graph, found: Mapping[str, Merging], inputs: list[Tensor]) -> Merging:
     """Of the value of a node that adds up multiples of what it reads, or moves it; of `inputs`, all absolute."""
     live = [name in graph.dependent for name in node.inputs]
     rule = operator(node.op).linear_part

@@ -52,7 +52,7 @@ def drawdown(name: str, before: Tensor, after: Tensor) -> Drawdown:
     return Drawdown(name=name, share=lost / n if n else None, n=n)
 
 
-def healed(before: Tensor, after: Tensor, *, by_proof: bool) -> Rate | None:
+def healed_rate(before: Tensor, after: Tensor, *, by_proof: bool) -> Rate | None:
     """Of the points that violated, how many no longer do; signed margins (n,). None where none violated."""
     # not `before <= 0`, which is false for NaN
     violating = ~(before > 0)
@@ -68,7 +68,7 @@ def regressions(before: Mapping[str, Guarantee], after: Mapping[str, Guarantee])
     return tuple(name for name, now in after.items() if before[name] == "proved" and now != "proved")
 
 
-def change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, InitialiserChange]:
+def initialiser_changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, InitialiserChange]:
     """For each initialiser that differs: how many values, by how much in sum and at most, and which moved most."""
     found = {}
     for name, old in before.items():

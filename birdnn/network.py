@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from birdnn.chain import Activation, Affine, fold
+from birdnn.chain import Activation, Affine, fold_graph
 from birdnn.errors import MismatchError
 from birdnn.graph import Graph, Node
 from birdnn.operators import apply
@@ -189,14 +189,14 @@ class Network(nn.Module):
             raise MismatchError(f"no node of the network makes the value {min(unknown)!r} from its input")
         values = {name: tensor.to(x) for name, tensor in self.values().items()}
         if self.graph.batched:
-            found = self._run(x.reshape(-1, *self.input_shape[1:]), values, interventions, names)
+            found = self._run_nodes(x.reshape(-1, *self.input_shape[1:]), values, interventions, names)
             return tuple(found[name].reshape(len(x), self.size_of(name)) for name in names)
         if not len(x):
             return tuple(x.new_zeros(0, self.size_of(name)) for name in names)
 
         # the shapes of such a graph are those of one sample, and have no axis for more
         def single(row: Tensor) -> tuple[Tensor, ...]:
-            found = self._run(row.reshape(self.input_shape), values, interventions, names)
+            found = self._run_nodes(row.reshape(self.input_shape), values, interventions, names)
             return tuple(found[name].reshape(-1) for name in names)
 
         out: tuple[Tensor, ...] = torch.func.vmap(single)(x)
@@ -214,7 +214,7 @@ class Network(nn.Module):
         """How many entries the value called `name` has for one sample."""
         return math.prod(self.shape_of(name))
 
-    def _run(
+    def _run_nodes(
         self, x: Tensor, values: dict[str, Tensor], interventions: Interventions, names: Sequence[str]
     ) -> dict[str, Tensor]:
         """The values that are asked for, and others; what no node reads any more is let go, for memory is time."""
@@ -241,7 +241,7 @@ class Network(nn.Module):
             NotAChain: the graph has another form, or a matrix would exceed `MAX_DENSE_ENTRIES`.
         """
         with torch.no_grad():
-            return fold(self.graph, self.values())
+            return fold_graph(self.graph, self.values())
 
 
 def weights_sha256(net: Network) -> str:

@@ -75,7 +75,7 @@ def hidden_layers(net: Network) -> tuple[HiddenLayer, ...]:
         if behind or row.weighted:
             weighted.add(node.output)
         if behind and row.elementwise and not _is_output(net, node.output):
-            weights = _readers(net, node.output) or ()
+            weights = _weights_reading(net, node.output) or ()
             found.append(HiddenLayer(node.output, node.name, net.size_of(node.output), weights))
     return tuple(found)
 
@@ -90,24 +90,24 @@ def _is_output(net: Network, value: str) -> bool:
     if value == net.output_name:
         return True
     # through reshapes: its entries are then the outputs themselves
-    return any(value in node.inputs and _reshapes(node) and _is_output(net, node.output) for node in net.nodes)
+    return any(value in node.inputs and _keeps_entry_order(node) and _is_output(net, node.output) for node in net.nodes)
 
 
-def _reshapes(node: Node) -> bool:
+def _keeps_entry_order(node: Node) -> bool:
     """Does a node keep the order of entries?"""
     return operator(node.op).moves == "shape"
 
 
-def _readers(net: Network, value: str) -> tuple[Weights, ...] | None:
+def _weights_reading(net: Network, value: str) -> tuple[Weights, ...] | None:
     """The weights that read a value, its layout followed; None where something else reads it."""
     found: list[Weights] = []
     for node in net.nodes:
         if value not in node.inputs:
             continue
-        if _reshapes(node):
-            behind = _readers(net, node.output)
+        if _keeps_entry_order(node):
+            behind = _weights_reading(net, node.output)
         else:
-            own = _own(net, node, value)
+            own = _weights_of_node(net, node, value)
             behind = None if own is None else (own,)
         if behind is None:
             return None
@@ -116,14 +116,14 @@ def _readers(net: Network, value: str) -> tuple[Weights, ...] | None:
     return None if value == net.output_name else tuple(found)
 
 
-def _own(net: Network, node: Node, value: str) -> Weights | None:
+def _weights_of_node(net: Network, node: Node, value: str) -> Weights | None:
     """The weights of a node that multiplies one matrix by one value."""
     # a product of the value with itself has no weights
     if node.op not in ("Gemm", "MatMul") or list(node.inputs).count(value) != 1:
         return None
     place = node.inputs.index(value)
     shape = net.graph.shapes[value]
-    name, turned = _initialiser(net, node.inputs[1 - place] if place < 2 else "")
+    name, turned = _sole_initialiser(net, node.inputs[1 - place] if place < 2 else "")
     if name not in net.repairable or net.value(name).dim() != 2:
         return None
     # all entries in one row (or, on the other side, one column): entry i then meets slice i alone, along the axis that
@@ -135,7 +135,7 @@ def _own(net: Network, node: Node, value: str) -> Weights | None:
     return None
 
 
-def _initialiser(net: Network, name: str) -> tuple[str, bool]:
+def _sole_initialiser(net: Network, name: str) -> tuple[str, bool]:
     """The initialiser that a matrix is and nobody else reads, and whether transposed; no name where there is none."""
     makers = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
     readers = Counter(read for node in net.nodes for read in node.inputs)
@@ -167,7 +167,7 @@ class Rescaling:
         return value * self.scale.to(value) + self.shift.to(value)
 
 
-def rescaled(net: Network, changes: Mapping[Neuron, tuple[float, float]]) -> Interventions:
+def rescaling_interventions(net: Network, changes: Mapping[Neuron, tuple[float, float]]) -> Interventions:
     """Interventions that turn the output of each neuron into ``scale * output + shift``; (0, c) fixes it to c.
 
     Raises:
@@ -176,7 +176,7 @@ def rescaled(net: Network, changes: Mapping[Neuron, tuple[float, float]]) -> Int
     made: dict[str, Rescaling] = {}
     sizes = {layer.value: layer.size for layer in hidden_layers(net)}
     for neuron, (scale, shift) in changes.items():
-        _require(neuron, sizes)
+        _require_neuron(neuron, sizes)
         if neuron.value not in made:
             size = sizes[neuron.value]
             made[neuron.value] = Rescaling(torch.ones(size, dtype=torch.float64), torch.zeros(size).double())
@@ -194,7 +194,7 @@ def with_scaled_outputs(net: Network, factors: Mapping[Neuron, float]) -> Networ
     layers = {layer.value: layer for layer in hidden_layers(net)}
     changed: dict[str, Tensor] = {}
     for neuron, factor in factors.items():
-        _require(neuron, {value: layer.size for value, layer in layers.items()})
+        _require_neuron(neuron, {value: layer.size for value, layer in layers.items()})
         if not layers[neuron.value].weights:
             raise MismatchError(f"no weights belong to single neurons of {neuron.value!r}: they cannot be scaled")
         for weights in layers[neuron.value].weights:
@@ -206,6 +206,6 @@ def with_scaled_outputs(net: Network, factors: Mapping[Neuron, float]) -> Networ
     return net.with_values(changed)
 
 
-def _require(neuron: Neuron, sizes: Mapping[str, int]) -> None:
+def _require_neuron(neuron: Neuron, sizes: Mapping[str, int]) -> None:
     if not 0 <= neuron.index < sizes.get(neuron.value, 0):
         raise MismatchError(f"the network has no hidden neuron {neuron.index} in the value {neuron.value!r}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from birdnn.errors import FormatError, MismatchError
 
 
-def matching(paths: Iterable[Path]) -> list[Path]:
+def matching_files(paths: Iterable[Path]) -> list[Path]:
     """The files, with those that match in place of a pattern (``*``, ``?``, ``[..]``, ``**``), sorted.
 
     A file whose name looks like a pattern is that file.

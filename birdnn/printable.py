@@ -37,11 +37,11 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     Numbers stay numbers; None is an empty cell. `cell_text` undoes it.
     """
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([_harmless(value) for value in row] for row in rows)
+    csv.writer(text).writerows([_harmless_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _harmless(value: object) -> object:
+def _harmless_cell(value: object) -> object:
     if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}"

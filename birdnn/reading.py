@@ -33,10 +33,10 @@ def reading(path: str | PathLike[str]) -> Iterator[None]:
     except BirdnnError:
         raise
     except Exception as error:
-        raise UnreadableError(fspath(path), "", _problem(error)) from error
+        raise UnreadableError(fspath(path), "", _unreadable_problem(error)) from error
 
 
-def reads(read: Reader) -> Reader:
+def guarded_reader(read: Reader) -> Reader:
     """A reader, a function whose first argument is the file's path, in the guard of `reading`."""
 
     def guarded(path: str | PathLike[str], *args: Any, **options: Any) -> Any:
@@ -46,7 +46,7 @@ def reads(read: Reader) -> Reader:
     return cast(Reader, functools.update_wrapper(guarded, read))
 
 
-def _problem(error: Exception) -> str:
+def _unreadable_problem(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "cannot be read: it is nested too deeply"
     if out_of_memory(error):

@@ -171,7 +171,7 @@ class Region:
         nearest: dict[int, float] = {}
         far = None
         for i in _without_inner(lower, upper):
-            gap, value = self._nearest(i)
+            gap, value = self._nearest_float32(i)
             if 0 <= gap <= NEAR:
                 nearest[i] = value
                 # a proof has to cover the number that is run and the exact one that it stands for
@@ -183,16 +183,16 @@ class Region:
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
 
-    def _nearest(self, index: int) -> tuple[Fraction, float]:
+    def _nearest_float32(self, index: int) -> tuple[Fraction, float]:
         """The float32 nearest to the range of an input, and how far it is; -1 for one that holds a float32."""
         low, high = self.exact_lower[index], self.exact_upper[index]
-        after, before = self._ends(index)
+        after, before = self._float32_ends(index)
         if after <= before:
             return Fraction(-1), after
         # of two that are as near the lower; `nearest` remembers which, so that the same one stands for the number
-        return min((low - _exact(before), before), (_exact(after) - high, after))
+        return min((low - _exact_fraction(before), before), (_exact_fraction(after) - high, after))
 
-    def _ends(self, index: int) -> tuple[float, float]:
+    def _float32_ends(self, index: int) -> tuple[float, float]:
         """The first and the last float32 within the range of an input; the first is the greater one without any."""
         first = _float32_at_least(self.exact_lower[index], self.strict_lower[index])
         return first, -_float32_at_least(-self.exact_upper[index], self.strict_upper[index])
@@ -238,7 +238,7 @@ class Region:
         """
         if not self._float32:  # rational arithmetic: with many inputs as slow as an attack, and asked for as often
             near = self.nearest
-            ends = [(near[i], near[i]) if i in near else self._ends(i) for i in range(self.n_inputs)]
+            ends = [(near[i], near[i]) if i in near else self._float32_ends(i) for i in range(self.n_inputs)]
             low, high = zip(*ends, strict=True)
             self._float32.append((torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)))
         lower, upper = self._float32[0]
@@ -256,15 +256,15 @@ class Region:
         point = [Fraction(float(value)) for value in x]
         for i, value in self.nearest.items():
             if x[i] == value:
-                point[i] = self._within(i, point[i])
-        return tuple(point) if self._contains(point) else None
+                point[i] = self._nearest_within(i, point[i])
+        return tuple(point) if self._contains_exactly(point) else None
 
-    def _contains(self, x: Sequence[Fraction]) -> bool:
+    def _contains_exactly(self, x: Sequence[Fraction]) -> bool:
         above = zip(self.exact_lower, x, self.strict_lower, strict=True)
         below = zip(x, self.exact_upper, self.strict_upper, strict=True)
         return all(a < b if strict else a <= b for pairs in (above, below) for a, b, strict in pairs)
 
-    def _within(self, index: int, value: Fraction) -> Fraction:
+    def _nearest_within(self, index: int, value: Fraction) -> Fraction:
         """The number of an input's range that is nearest to `value`, the middle where that bound is excluded."""
         low, high = self.exact_lower[index], self.exact_upper[index]
         # the nearest number would be a bound, which does not belong to the range
@@ -282,7 +282,7 @@ def _without_inner(lower: torch.Tensor, upper: torch.Tensor) -> list[int]:
     return (~(above.double() < upper) & ~exactly).nonzero().flatten().tolist()
 
 
-def _exact(value: float) -> Fraction:
+def _exact_fraction(value: float) -> Fraction:
     """A float, or a number beyond all of them."""
     return Fraction(value) if math.isfinite(value) else Fraction(10) ** 400 * (1 if value > 0 else -1)
 
@@ -343,7 +343,7 @@ class Scaling:
         """Outputs in network units in raw ones, rounded in the type of `y`."""
         return y * float(self.output_range) + float(self.output_mean)
 
-    def _region(self, region: Region) -> Region:
+    def _scaled_region(self, region: Region) -> Region:
         def scaled(corner: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
             parts = zip(corner, self.input_means, self.input_ranges, strict=True)
             return tuple((value - mean) / extent for value, mean, extent in parts)
@@ -353,10 +353,10 @@ class Scaling:
             exact_upper=scaled(region.exact_upper),
             strict_lower=region.strict_lower,
             strict_upper=region.strict_upper,
-            unsafe=tuple(self._polytope(polytope) for polytope in region.unsafe),
+            unsafe=tuple(self._scaled_polytope(polytope) for polytope in region.unsafe),
         )
 
-    def _polytope(self, polytope: Polytope) -> Polytope:
+    def _scaled_polytope(self, polytope: Polytope) -> Polytope:
         rows = []
         for row in polytope.rows:
             # raw = range * y + mean with a positive range: divided by it a row keeps coefficients and direction
@@ -418,7 +418,7 @@ class Property:
         """
         # a relational property is met by the network itself, and by the one that hands on its inputs behind its outputs
         if n_inputs != self.n_inputs or n_outputs not in (self.named_outputs, self.n_outputs):
-            raise self._mismatch(n_inputs, n_outputs)
+            raise self._size_mismatch(n_inputs, n_outputs)
 
     @property
     def varying(self) -> int:
@@ -430,7 +430,7 @@ class Property:
         """How many outputs it speaks about, without the inputs behind them."""
         return self.n_outputs - (self.n_inputs if self.relational else 0)
 
-    def _mismatch(self, n_inputs: int, n_outputs: int) -> MismatchError:
+    def _size_mismatch(self, n_inputs: int, n_outputs: int) -> MismatchError:
         mine = f"{self.n_inputs} inputs and {self.named_outputs} outputs"
         theirs = f"the network has {n_inputs} and {n_outputs}"
         return MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
@@ -444,7 +444,7 @@ class Property:
         own = self.named_outputs
         missing = n_outputs - own
         if n_inputs != self.n_inputs or missing < 0 or (missing and not self.partial):
-            raise self._mismatch(n_inputs, n_outputs)
+            raise self._size_mismatch(n_inputs, n_outputs)
         if not missing:
             return self
         more = (Fraction(0),) * missing
@@ -498,4 +498,4 @@ class Property:
             )
         if len(scaling.input_means) != self.n_inputs:
             raise MismatchError(f"a scaling of {len(scaling.input_means)} inputs for a property of {self.n_inputs}")
-        return replace(self, regions=tuple(scaling._region(region) for region in self.regions))
+        return replace(self, regions=tuple(scaling._scaled_region(region) for region in self.regions))

@@ -38,7 +38,7 @@ class Tail(nn.Module):
             raise MismatchError("the graph takes one input at a time: export it with a batch axis of free size")
         self.start, self.output = start, net.output_name
         self.shape = net.graph.shapes[start][1:]
-        self.nodes = behind(net, start)
+        self.nodes = nodes_behind(net, start)
         made = {start, *(node.output for node in self.nodes)}
         if past := [n for node in self.nodes for n in node.inputs if n in net.graph.dependent and n not in made]:
             raise MismatchError(f"the value {past[0]!r} goes past {start!r}")
@@ -84,7 +84,7 @@ class Tail(nn.Module):
         return {name: value.detach().clone() for name, value in zip(self.free_names, self.free, strict=True)}
 
 
-def behind(net: Network, value: str) -> tuple[Node, ...]:
+def nodes_behind(net: Network, value: str) -> tuple[Node, ...]:
     """The nodes whose values depend on ``value``, in topological order."""
     reached, found = {value}, []
     for node in net.nodes:

@@ -63,10 +63,10 @@ def kill(process: psutil.Process) -> None:
 
 def slowly(name: str, errand: Any, work: Any, times: int) -> Any:
     """What runs on a node, slow enough to be killed at work."""
-    from birdnn.verify.remote import explored
+    from birdnn.verify.remote import explore_task
 
     time.sleep(0.2)
-    return explored(name, errand, work, times)
+    return explore_task(name, errand, work, times)
 
 
 def refusing(*values: object) -> None:

@@ -38,8 +38,8 @@ from birdnn.records import (
     VerifySettings,
     Violated,
 )
-from birdnn.repair.training import Exam, Lesson, TrainingSettings, train
-from birdnn.report.witnesses import remark
+from birdnn.repair.training import Exam, Lesson, TrainingSettings, train_model
+from birdnn.report.witnesses import verdict_remark
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, attack, estimate_boxes, verify
 from tests.bounds.builders import ACTIVATIONS, half_space, make_property, random_layers
@@ -268,7 +268,7 @@ def test_auto_asks_for_no_device_where_none_pays(monkeypatch: pytest.MonkeyPatch
     def asked() -> str:
         raise AssertionError("who works on the CPU waits for no driver")
 
-    monkeypatch.setattr(device, "unusable", asked)
+    monkeypatch.setattr(device, "cuda_obstacle", asked)
     assert device_for("auto", chain()[0]) == "cpu"
 
 
@@ -389,7 +389,7 @@ def test_training_takes_what_memory_there_is() -> None:
     small = Small(model, 5)
     before = exam.score(model)
     settings = TrainingSettings(epochs=2, batch=32, rate=1e-2)
-    after = train(model, lesson, exam, settings, torch.Generator().manual_seed(1))
+    after = train_model(model, lesson, exam, settings, torch.Generator().manual_seed(1))
     assert small.refused
     assert after >= before
 
@@ -419,7 +419,7 @@ def test_a_search_without_room_for_one_box_says_so() -> None:
     )
     assert isinstance(found, Unknown)
     assert found.reason == "memory"
-    assert "smaller batches did not help" in remark("p", found)
+    assert "smaller batches did not help" in verdict_remark("p", found)
 
 
 class Narrow(CrownBound):

@@ -56,7 +56,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], Non
         monkeypatch.setattr(judging, "falsify", lambda *args, **options: Unknown(reason="boxes", boxes=0))
         for method in (Retrain, LastLayer):
             monkeypatch.setattr(method, "propose", lambda self, *args, **options: self.task.net)
-        monkeypatch.setattr(measuring, "healed", lambda *args, **options: None)
+        monkeypatch.setattr(measuring, "healed_rate", lambda *args, **options: None)
         monkeypatch.setattr(measuring, "_all_healed", lambda margin, **options: Rate(hits=len(margin), n=len(margin)))
 
     return plant
@@ -228,7 +228,7 @@ def test_the_certificate_names_the_network_as_it_is_called_in_the_end(tmp_path: 
 
 
 def test_what_the_checker_rejects_is_not_called_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("birdnn.pipeline.certifying._checked", lambda *args, **more: ("rejected", "planted"))
+    monkeypatch.setattr("birdnn.pipeline.certifying._checker_answer", lambda *args, **more: ("rejected", "planted"))
     outcome = repair_files(build(tmp_path, "Relu").request(), settings=FAST)
     assert outcome.attempt
     assert names(tmp_path / "out") == ["repair.json", "small.attempt.onnx", "small.certificate.json.gz"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from birdnn.chain import Affine
-from birdnn.joint import Part, of_variables, side_by_side
+from birdnn.joint import Part, network_of_variables, side_by_side
 from birdnn.network import Network
 from tests.bounds.builders import random_net
 from tests.repair.graphs import a_graph
@@ -40,8 +40,8 @@ def test_graphs_and_networks_of_one_sample() -> None:
 def test_a_network_of_the_variables_is_a_chain() -> None:
     """What picks its inputs is folded into the first layer, exactly; what picks nothing is the network itself."""
     net = random_net(0, (3, 5, 2))
-    assert of_variables(Part(net=net, reads=(0, 1, 2)), 3) is net
-    made: Network = of_variables(Part(net=net, reads=(3, 0, 3)), 4)
+    assert network_of_variables(Part(net=net, reads=(0, 1, 2)), 3) is net
+    made: Network = network_of_variables(Part(net=net, reads=(3, 0, 3)), 4)
     first, own = made.chain()[0], net.chain()[0]
     assert isinstance(first, Affine)
     assert isinstance(own, Affine)

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper
 
 from birdnn.crosscheck.onnxruntime import LabelReplay, OnnxReplay
 from birdnn.errors import FormatError, MismatchError, UnsupportedOpError
-from birdnn.formats.labels import Label, giving
+from birdnn.formats.labels import Label, with_output
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.formats.vnnlib import parse_property
 from birdnn.graph import Taken
-from birdnn.labels import label, of_values
+from birdnn.labels import label_of_values, property_of_values
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.load import load_network, load_property
 from birdnn.records import Proved, VerifySettings, Violated
@@ -48,33 +48,35 @@ def unsafe(prop: Property, k: int) -> bool:
 def test_a_label_is_unsafe_where_its_values_are(formula: str, taken: Taken) -> None:
     """Of all values in a small grid, ties among them: no more and no fewer than the definition says."""
     prop = parse_property(asked(formula, 1), name="p")
-    values = of_values(prop, 4, taken)
+    values = property_of_values(prop, 4, taken)
     assert values.n_outputs == 4
     for y in itertools.product((0.0, 1.0, 2.0), repeat=4):
         array = np.array(y) if taken == "first" else np.array(y)[::-1]
         place = int(array.argmax()) if taken == "first" else 3 - int(array.argmax())
-        assert label(y, taken) == place
+        assert label_of_values(y, taken) == place
         assert values.violated([0.0], y) == unsafe(prop, place), (y, place)
 
 
 def test_few_comparisons() -> None:
     """One label that must come out is a comparison with each other one, as people write it; of many none is taken."""
-    (region,) = of_values(parse_property(asked("(or (<= Y_0 3.5) (>= Y_0 4.5))", 1), name="p"), 10, "first").regions
+    (region,) = property_of_values(
+        parse_property(asked("(or (<= Y_0 3.5) (>= Y_0 4.5))", 1), name="p"), 10, "first"
+    ).regions
     assert [len(p.rows) for p in region.unsafe] == [1] * 9
-    (region,) = of_values(parse_property(asked("(= Y_0 4)", 1), name="p"), 10, "first").regions
+    (region,) = property_of_values(parse_property(asked("(= Y_0 4)", 1), name="p"), 10, "first").regions
     assert [len(p.rows) for p in region.unsafe] == [9]
     with pytest.raises(MismatchError, match="500 of 1000 labels are unsafe"):
-        of_values(parse_property(asked("(< Y_0 500)", 1), name="p"), 1000, "first")
+        property_of_values(parse_property(asked("(< Y_0 500)", 1), name="p"), 1000, "first")
 
 
 def test_beside_inputs() -> None:
     prop = parse_property(asked("(and (<= X_0 X_1) (<= Y_0 1))"), name="p", relating=True)
-    values = of_values(prop, 3, "first")
+    values = property_of_values(prop, 3, "first")
     assert (values.n_outputs, values.named_outputs) == (5, 3)
     for x, y in itertools.product(((0.0, 0.5), (0.5, 0.0)), itertools.product((0.0, 1.0), repeat=3)):
         assert values.violated(x, y) == (x[0] <= x[1] and int(np.argmax(y)) <= 1)
     with pytest.raises(MismatchError, match="relates the label that the network gives with inputs"):
-        of_values(parse_property(asked("(<= Y_0 X_1)"), name="p", relating=True), 3, "first")
+        property_of_values(parse_property(asked("(<= Y_0 X_1)"), name="p", relating=True), 3, "first")
 
 
 @pytest.mark.parametrize("name", TAILS)
@@ -90,7 +92,7 @@ def test_the_label_of_what_is_read_is_that_of_the_file(name: str, tmp_path: Path
     for x in torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)):
         y = replay(x.numpy())
         assert y.shape == (4,)
-        assert label(y.tolist(), loaded.net.graph.label or "first") == int(session(x.numpy())[0])
+        assert label_of_values(y.tolist(), loaded.net.graph.label or "first") == int(session(x.numpy())[0])
         assert np.allclose(y, loaded.net(x[None]).detach().numpy()[0], atol=1e-5)
 
 
@@ -146,7 +148,7 @@ def test_more_than_one_output_of_a_property(tmp_path: Path) -> None:
 
 def test_a_label_that_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a run it is no evidence; a file whose label is read wrongly is refused."""
-    values = giving(onnx.load_model_from_string(classifier(seed=6)), "l").SerializeToString()
+    values = with_output(onnx.load_model_from_string(classifier(seed=6)), "l").SerializeToString()
     mixed, own, other = LabelReplay(classifier(), values, "first"), OnnxReplay(classifier()), OnnxReplay(values)
     lost = 0
     for x in np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from birdnn.errors import MismatchError
-from birdnn.metrics import change, decisions, drawdown, fidelity, healed, regressions
+from birdnn.metrics import decisions, drawdown, fidelity, healed_rate, initialiser_changes, regressions
 
 BEFORE = torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
 AFTER = torch.tensor([[0.0, 1.0], [2.0, 1.0], [1.0, 0.0], [1.0, 0.5]])
@@ -58,20 +58,20 @@ def test_of_no_points_there_is_no_share() -> None:
 def test_healed_speaks_about_violating_points() -> None:
     before = torch.tensor([-1.0] * 100 + [1.0] * 50)
     after = torch.tensor([1.0] * 99 + [-1.0] + [1.0] * 50)
-    found = healed(before, after, by_proof=False)
+    found = healed_rate(before, after, by_proof=False)
     assert found is not None
     assert (found.hits, found.n, found.share) == (99, 100, 0.99)
 
 
 def test_no_percentage_under_a_hundred_points() -> None:
-    found = healed(torch.full((99,), -1.0), torch.ones(99), by_proof=False)
+    found = healed_rate(torch.full((99,), -1.0), torch.ones(99), by_proof=False)
     assert found is not None
     assert found.share is None
-    assert healed(torch.ones(5), torch.ones(5), by_proof=True) is None
+    assert healed_rate(torch.ones(5), torch.ones(5), by_proof=True) is None
 
 
 def test_a_proof_does_not_outvote_a_sample() -> None:
-    found = healed(torch.tensor([-1.0, -1.0]), torch.tensor([1.0, -1.0]), by_proof=True)
+    found = healed_rate(torch.tensor([-1.0, -1.0]), torch.tensor([1.0, -1.0]), by_proof=True)
     assert found is not None
     assert not found.by_proof
 
@@ -85,5 +85,5 @@ def test_regressions_are_properties_that_were_proved_and_are_not() -> None:
 def test_change_lists_only_what_differs() -> None:
     before = {"w": torch.zeros(2, 2), "b": torch.zeros(3)}
     after = {"w": torch.tensor([[0.0, -3.0], [1.0, 0.0]]), "b": torch.zeros(3)}
-    ((name, entry),) = change(before, after).items()
+    ((name, entry),) = initialiser_changes(before, after).items()
     assert (name, entry.count, entry.size, entry.l1, entry.linf) == ("w", 2, 4, 4.0, 3.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
-from birdnn.neurons import Neuron, Weights, hidden_layers, neurons, rescaled, with_scaled_outputs
+from birdnn.neurons import Neuron, Weights, hidden_layers, neurons, rescaling_interventions, with_scaled_outputs
 from tests.formats.models import model, node, perceptron
 from tests.strategies import networks
 
@@ -83,7 +83,9 @@ def test_scaled_outputs_are_scaled_weights(net: Network, seed: int, data: st.Dat
     factors = {neuron: 1.0 + 0.5 * place for place, neuron in enumerate(sorted(chosen))} | {min(chosen): -0.75}
     x = inputs(net, seed)
     changed = with_scaled_outputs(net.double(), factors)
-    by_intervention = net(x, rescaled(net, {neuron: (factor, 0.0) for neuron, factor in factors.items()}))
+    by_intervention = net(
+        x, rescaling_interventions(net, {neuron: (factor, 0.0) for neuron, factor in factors.items()})
+    )
     assert torch.allclose(changed(x), by_intervention, rtol=1e-9, atol=1e-9)
 
 
@@ -92,14 +94,14 @@ def test_interventions_in_any_graph(make: object) -> None:
     net = make().double()
     x, last = inputs(net, 1), hidden_layers(net)[-1]
     fixed = {neuron: (0.0, 0.25 * neuron.index) for neuron in last.neurons()}
-    (value, y) = net.observe(x, (last.value, net.output_name), rescaled(net, fixed))
+    (value, y) = net.observe(x, (last.value, net.output_name), rescaling_interventions(net, fixed))
     assert torch.allclose(value, 0.25 * torch.arange(last.size, dtype=torch.float64).expand(len(x), -1))
     assert torch.allclose(y, y[:1].expand_as(y))
     assert not torch.allclose(net(x), y)
     (untouched,) = net.observe(x, (net.output_name,))
     assert torch.equal(untouched, net(x))
     scaled = with_scaled_outputs(net, {Neuron(last.value, 1): 3.0})
-    assert torch.allclose(scaled(x), net(x, rescaled(net, {Neuron(last.value, 1): (3.0, 0.0)})))
+    assert torch.allclose(scaled(x), net(x, rescaling_interventions(net, {Neuron(last.value, 1): (3.0, 0.0)})))
     assert net.observe(x[:0], (last.value,))[0].shape == (0, last.size)
 
 
@@ -111,7 +113,7 @@ def test_what_is_not_there_is_refused() -> None:
             net.observe(x, names, interventions)
     for neuron in (Neuron("r0", 6), Neuron("r0", -1), Neuron("y", 0)):
         with pytest.raises(MismatchError, match="no hidden neuron"):
-            rescaled(net, {neuron: (1.0, 0.0)})
+            rescaling_interventions(net, {neuron: (1.0, 0.0)})
     with pytest.raises(MismatchError, match="cannot be scaled"):
         with_scaled_outputs(other, {Neuron("r", 0): 2.0})
 
@@ -134,4 +136,4 @@ def test_weights_that_are_transposed_before_they_are_read() -> None:
     assert (first.weights, second.weights) == ((Weights("b", 1),), ())
     x = inputs(net, 3)
     scaled = with_scaled_outputs(net.double(), {Neuron("r", 2): 3.0})
-    assert torch.allclose(scaled(x), net(x, rescaled(net, {Neuron("r", 2): (3.0, 0.0)})))
+    assert torch.allclose(scaled(x), net(x, rescaling_interventions(net, {Neuron("r", 2): (3.0, 0.0)})))

@@ -27,9 +27,9 @@ from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.ruling import derived_rule
 from birdnn.records import CaseFiles, PropertyRepair, RepairRequest, Tied, Unwatched, Watch
 from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings
-from birdnn.repair.tie import contested
-from birdnn.report.headline import said
-from birdnn.sample import evaluate, uniform
+from birdnn.repair.tie import contested_share
+from birdnn.report.headline import result_in_words
+from birdnn.sample import draw_uniform, evaluate
 from birdnn.spec import Polytope, Property, Row
 from tests.bounds.builders import make_property, random_net
 from tests.repair.tasks import closest
@@ -97,7 +97,9 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def actions(net: str | Path) -> torch.Tensor:
     """What the policy does over the whole domain."""
     reach = torch.tensor(SCALE).double()
-    return evaluate(read_network(Path(net)), uniform(-reach, reach, 20_000, torch.Generator().manual_seed(9))).argmax(1)
+    return evaluate(
+        read_network(Path(net)), draw_uniform(-reach, reach, 20_000, torch.Generator().manual_seed(9))
+    ).argmax(1)
 
 
 class AlwaysRight:
@@ -151,7 +153,7 @@ def test_a_constant_controller_is_no_success(
     assert outcome.behaviour_kept == "badly kept"
     assert report.headline.startswith("Proved, but behaviour is badly kept: 1 of 1 property that was asked about")
     assert re.search(r"same decision \(argmax, read from the properties; [0-9.]+ % by argmin\) on", report.headline)
-    assert said(report).tone == "warn"
+    assert result_in_words(report).tone == "warn"
 
 
 def test_a_rule_that_is_a_guess_is_not_what_behaviour_is_judged_by(controller: Path, tmp_path: Path) -> None:
@@ -166,12 +168,12 @@ def test_a_rule_that_is_a_guess_is_not_what_behaviour_is_judged_by(controller: P
     assert plan.rule_by == "property"
     plan = replace(plan, decision="argmax")
     yardstick = Yardstick.of(plan, read_network(controller / "policy.onnx"))
-    share, either = yardstick._agreement(before, after)
+    share, either = yardstick._agreement_by_rules(before, after)
     assert either is not None
     assert (share, either[1]) == (either[0], 1.0)
     assert either[0] < 0.7
     said_by_user = Yardstick.of(replace(plan, rule_by="option"), yardstick.before)
-    assert said_by_user._agreement(before, after) == (1.0, None)
+    assert said_by_user._agreement_by_rules(before, after) == (1.0, None)
 
 
 @pytest.mark.parametrize("told", ["read from the property", "said", "not known"])
@@ -201,12 +203,12 @@ def test_outputs_that_compete_are_never_tied(controller: Path, told: str) -> Non
 
 def test_a_contest_is_counted_on_both_sides() -> None:
     y = torch.tensor([[3.0, 2.0, 0.0]] * 6 + [[2.0, 3.0, 0.0]] * 3 + [[1.0, 0.0, 2.0]])
-    assert contested(y, (0, 1), "argmax") == pytest.approx(0.3)
-    assert contested(y, (0, 2), "argmax") == 0  # 2 comes first once, and 0 never first with 2 second
-    assert contested(y, (0, 1, 2), "argmax") == pytest.approx(0.3)
-    assert contested(y, (0,), "argmax") == pytest.approx(0.4)
-    assert contested(y, (0, 1), "argmin") == 0
-    assert contested(y, (0, 1), "none") == 0
+    assert contested_share(y, (0, 1), "argmax") == pytest.approx(0.3)
+    assert contested_share(y, (0, 2), "argmax") == 0  # 2 comes first once, and 0 never first with 2 second
+    assert contested_share(y, (0, 1, 2), "argmax") == pytest.approx(0.3)
+    assert contested_share(y, (0,), "argmax") == pytest.approx(0.4)
+    assert contested_share(y, (0, 1), "argmin") == 0
+    assert contested_share(y, (0, 1), "none") == 0
 
 
 def test_points_that_must_change_decide_nothing(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.formats.files import compressed
+from birdnn.formats.files import pack_gzip
 from birdnn.pipeline import certifying, deciding, judging
-from birdnn.pipeline.clock import Clock, Deadline, limit_of, unlimited
+from birdnn.pipeline.clock import Clock, Deadline, no_deadline, remaining_limit
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.fresh_samples import sample_afresh
-from birdnn.pipeline.judging import Effort, decide_all, hunter
-from birdnn.pipeline.localising import localised
+from birdnn.pipeline.judging import Effort, decide_all, make_hunter
+from birdnn.pipeline.localising import localise_violated
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
@@ -73,7 +73,7 @@ def test_stages_share_what_is_left() -> None:
 def test_without_a_limit_nothing_ends_and_nothing_is_measured() -> None:
     clock = Clock(timeout_s=float("inf"), watch=Unwatched())
     assert clock.left_s() == clock.stage(0.1).part(0.1).left_s() == clock.left_of(0.3) == float("inf")
-    assert unlimited().affordable(1000, lambda: pytest.fail("measured")) == 1000
+    assert no_deadline().affordable(1000, lambda: pytest.fail("measured")) == 1000
 
 
 @pytest.mark.thorough
@@ -106,10 +106,10 @@ def test_a_share_is_as_much_work_as_fits() -> None:
 
 
 def test_the_limit_counts_since_the_process_began() -> None:
-    assert limit_of(None, 0.0) == float("inf")
-    assert limit_of(5.0) == 5.0
-    assert 59.0 < limit_of(90.0, time.monotonic() - 30.0) <= 60.0
-    assert limit_of(5.0, time.monotonic() - 30.0) == 0.0
+    assert remaining_limit(None, 0.0) == float("inf")
+    assert remaining_limit(5.0) == 5.0
+    assert 59.0 < remaining_limit(90.0, time.monotonic() - 30.0) <= 60.0
+    assert remaining_limit(5.0, time.monotonic() - 30.0) == 0.0
 
 
 def test_reading_and_loading_count(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_method_that_is_still_being_made_ends(tmp_path: Path, method: type) ->
         goals=goals,
         domain=plan.corners,
         decision="argmax",
-        resample=hunter(FAST, lambda: True),
+        resample=make_hunter(FAST, lambda: True),
         over=lambda: True,
     )
     with pytest.raises(OutOfTime):
@@ -172,7 +172,7 @@ def comparison(tmp_path: Path, deadline: Deadline) -> Comparison:
     plan = read_case(CaseFiles.of(build(tmp_path, "Relu").request()))
     net = plan.loaded.net
     settings = replace(FAST, domain_points=50_000, region_points=50_000, held_out_points=50_000)
-    hunt = hunter(settings, deadline.over)
+    hunt = make_hunter(settings, deadline.over)
     return Comparison(
         before=net,
         after=net,
@@ -191,7 +191,7 @@ def test_measuring_ends_with_its_share(tmp_path: Path) -> None:
     assert brief.fidelity is not None
     assert 0 < brief.fidelity.n <= 2048
     assert 0 < brief.drawdown.properties[0].n <= 2048
-    whole = comparison(tmp_path, unlimited()).measure({}, frozenset(), frozenset({"low"}))
+    whole = comparison(tmp_path, no_deadline()).measure({}, frozenset(), frozenset({"low"}))
     assert whole.fidelity is not None
     assert whole.fidelity.n > 40_000
 
@@ -217,7 +217,7 @@ def test_sampling_after_a_proof_is_shared_between_properties(tmp_path: Path) -> 
 
 def test_localising_for_a_report_ends(tmp_path: Path) -> None:
     plan = read_case(CaseFiles.of(build(tmp_path, "Relu").request()))
-    found = list(localised(plan, plan.subjects, 0, FAST.localize, Unwatched(), at_once()))
+    found = list(localise_violated(plan, plan.subjects, 0, FAST.localize, Unwatched(), at_once()))
     assert found == []
 
 
@@ -226,10 +226,10 @@ def test_localising_for_a_report_ends(tmp_path: Path) -> None:
 
 def test_a_certificate_is_compressed_in_pieces() -> None:
     data = bytes(range(256)) * 40_000
-    assert compressed(data) == gzip.compress(data, mtime=0)
+    assert pack_gzip(data) == gzip.compress(data, mtime=0)
     looks = itertools.count()
     with pytest.raises(OutOfTime):
-        compressed(data, lambda: next(looks) > 1)
+        pack_gzip(data, lambda: next(looks) > 1)
 
 
 def test_no_time_for_a_certificate_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from birdnn.formats import read_network, read_property
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import Proved, RepairRequest, VerifySettings, Violated
-from birdnn.sample import evaluate, uniform
+from birdnn.sample import draw_uniform, evaluate
 from tests.formats.models import Array, dense, model, node
 from tests.test_pipeline_repair import FAST
 
@@ -104,7 +104,7 @@ def written(folder: Path, name: str) -> Files:
     files = Files(*(folder / file for file in ("net.onnx", "plain.onnx", "broken.vnnlib", "holds.vnnlib")))
     files.net.write_bytes(MODELS[name]())
     files.plain.write_bytes(plain())
-    x = uniform(torch.zeros(2), torch.ones(2), 20_000, torch.Generator().manual_seed(1))
+    x = draw_uniform(torch.zeros(2), torch.ones(2), 20_000, torch.Generator().manual_seed(1))
     y = evaluate(read_network(files.plain), x)[:, 1]
     lines = [f"(declare-const {v} Real)" for v in ("X_0", "X_1", "Y_0", "Y_1")]
     lines += [f"(assert (>= X_{i} 0.0))\n(assert (<= X_{i} 1.0))" for i in range(2)]

@@ -24,7 +24,7 @@ from birdnn.pipeline.repairing import repair_files
 from birdnn.records import CaseFiles, Proved, RepairRequest, Violated
 from birdnn.repair.aims import Aim
 from birdnn.repair.protocol import Goal
-from birdnn.sample import evaluate, from_property, uniform
+from birdnn.sample import draw_from_property, draw_uniform, evaluate
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, attack, verify
 from tests.test_pipeline_repair import FAST, Case, build
@@ -43,7 +43,7 @@ def table(path: Path, x: Tensor, wished: Sequence[Sequence[float]], names: Seque
 def close(path: Path, count: int, lower: Tensor, upper: Tensor, sign: int) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs at which two outputs are close: the inputs, and what comes first and second there."""
     net = read_network(path)
-    x = uniform(lower, upper, 20_000, torch.Generator().manual_seed(8))
+    x = draw_uniform(lower, upper, 20_000, torch.Generator().manual_seed(8))
     best = (sign * evaluate(net, x)).topk(2, 1)
     order = (best.values[:, 0] - best.values[:, 1]).argsort()[5 : 20 * count : 20]
     return x[order], best.indices[order, 0], best.indices[order, 1]
@@ -171,7 +171,7 @@ def demo(tmp_path: Path) -> tuple[Path, Property]:
 
 def test_a_point_is_drawn_once_and_needs_no_hunt(demo: tuple[Path, Property]) -> None:
     _, prop = demo
-    xs = from_property(prop, 100_000, torch.Generator().manual_seed(0))
+    xs = draw_from_property(prop, 100_000, torch.Generator().manual_seed(0))
     assert [len(x) for x in xs] == [1] * 100
     net, generator = read_network(DEMO), torch.Generator().manual_seed(0)
     assert torch.equal(attack(net, prop.regions[1], settings=AttackSettings(), generator=generator), xs[1])
@@ -193,7 +193,7 @@ def test_a_point_learns_its_own_answer_once(demo: tuple[Path, Property]) -> None
     goal = Goal(prop=prop, repair=True, violated=True)
     aim = Aim.of(goal, prop.regions[0], net, share=0.02, samples=10, generator=generator)
     for _ in range(3):
-        aim.absorb(torch.cat(from_property(prop, 1, generator)), net, generator)
+        aim.absorb(torch.cat(draw_from_property(prop, 1, generator)), net, generator)
     assert torch.equal(aim.pool, prop.regions[0].lower[None].float())
 
 

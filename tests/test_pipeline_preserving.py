@@ -15,7 +15,7 @@ from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.onnx import bytes_with_values
 from birdnn.pipeline import preserving
 from birdnn.pipeline.candidates import Candidates
-from birdnn.pipeline.judging import Attempt, hunter
+from birdnn.pipeline.judging import Attempt, make_hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.preserving import Closeness, surely_kept
 from birdnn.pipeline.reading import read_case
@@ -93,7 +93,7 @@ def test_a_bound_below_what_is_found_is_a_contradiction(tmp_path: Path, monkeypa
     case = build(tmp_path, "Relu")
     nothing = torch.zeros(3, dtype=torch.float64)
     planted = Difference(lower=-nothing, upper=nothing, boxes=1, complete=True)
-    monkeypatch.setattr(preserving, "bounded_difference", lambda *asked, **more: planted)
+    monkeypatch.setattr(preserving, "tighten_difference", lambda *asked, **more: planted)
     outcome = repair_files(case.request(method="finetune"), settings=FAST)
     assert "it was proved that in the domain it changes" in outcome.disagreement
     assert not list(tmp_path.rglob("*.repaired.onnx"))
@@ -138,7 +138,7 @@ def test_who_is_close_comes_before_who_is_not(tmp_path: Path) -> None:
         found.request, found.asked = case.request(as_many=as_many), []
         for best, kept, new, other, wins in ((far, good, near, bad, True), (near, bad, far, good, False)):
             found.best, found._kept = best, kept
-            assert found._better(new, other) is wins
+            assert found._is_better(new, other) is wins
 
 
 def test_networks_of_which_no_difference_is_followed_are_refused_at_once(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_large_constant_is_no_contradiction(tmp_path: Path) -> None:
     case = read_case(CaseFiles.of(before.request()))
     closeness = Closeness(case=case, settings=FAST.preserving, seed=0, watch=Unwatched())
     after = load_network(path)
-    hunt = hunter(FAST, never)
+    hunt = make_hunter(FAST, never)
     found = closeness.preserved(after, None, hunt, never)
     assert found is not None
     assert found.lower[0] > 9999

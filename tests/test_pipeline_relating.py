@@ -212,8 +212,8 @@ def test_constants_count_when_networks_are_compared(tmp_path: Path) -> None:
     constants = {name: values[name]}
     others = {key: value for key, value in values.items() if key != name}
     nets = {"f": Network(first.graph, others, constants), "g": Network(first.graph, others, {name: -values[name]})}
-    assert not relating._same(nets["f"], nets["g"])
-    assert relating._same(nets["f"], Network(first.graph, others, constants))
+    assert not relating._is_same_network(nets["f"], nets["g"])
+    assert relating._is_same_network(nets["f"], Network(first.graph, others, constants))
 
 
 def test_executions_do_not_relate_inputs(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_run_that_violates_by_rounding_refutes_no_slope(tmp_path: Path, monkey
     assert isinstance(verdict, Proved)
     assert verdict.executed is not None
     assert len(verdict.executed.x) == 4
-    monkeypatch.setattr(relating, "covered", lambda *_, **__: Unknown(reason="timeout", boxes=7))
+    monkeypatch.setattr(relating, "cover_region", lambda *_, **__: Unknown(reason="timeout", boxes=7))
     outcome = decided(tmp_path, {"f": net}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=50.0))
     assert isinstance(outcome.verdicts[0].verdict, Proved)
 

@@ -21,7 +21,7 @@ from birdnn.network import weights_sha256
 from birdnn.pipeline import judging, repairing
 from birdnn.pipeline.case import Applicable
 from birdnn.pipeline.deciding import verify_files
-from birdnn.pipeline.judging import Answer, Attempt, hunter
+from birdnn.pipeline.judging import Answer, Attempt, make_hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.reading import read_case
@@ -39,7 +39,7 @@ from birdnn.records import (
     VerifySettings,
 )
 from birdnn.repair import Retrain, RetrainSettings
-from birdnn.sample import evaluate, uniform
+from birdnn.sample import draw_uniform, evaluate
 from birdnn.verify import AttackSettings
 
 FAST = RepairSettings(
@@ -81,7 +81,7 @@ def build(folder: Path, activation: str, *, quantile: float = 0.9) -> Case:
     net, prop, domain = folder / "small.onnx", folder / "low.vnnlib", folder / "domain.toml"
     net.write_bytes(layers_to_onnx(layers, activation))
     corner = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 1.0])
-    y = evaluate(read_network(net), uniform(*corner, 20_000, torch.Generator().manual_seed(1)))
+    y = evaluate(read_network(net), draw_uniform(*corner, 20_000, torch.Generator().manual_seed(1)))
     bound = float(torch.quantile(y[:, 0], quantile)) if quantile < 1 else float(y[:, 0].max()) + 1.0
     lines = [f"(declare-const {v} Real)" for v in ("X_0", "X_1", "Y_0", "Y_1", "Y_2")]
     lines += [f"(assert (>= X_{i} 0.0))\n(assert (<= X_{i} 1.0))" for i in range(2)]
@@ -309,7 +309,7 @@ def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path:
 def test_of_as_many_as_possible_none_may_be_newly_violated(tmp_path: Path, other: str, repaired: bool) -> None:
     case = build(tmp_path, "Relu")
     command = _Repair(case.request(as_many=True, out=tmp_path / "o"), Unwatched(), FAST, None)
-    command._establish()
+    command._decide_original()
     violated, undecided = command.before["low"], Unknown(reason="timeout", boxes=0)
     first = command.case.subjects[0]
     command.case = replace(command.case, subjects=(first, replace(first, prop=replace(first.prop, name="other"))))
@@ -317,7 +317,7 @@ def test_of_as_many_as_possible_none_may_be_newly_violated(tmp_path: Path, other
     command.before["other"] = Answer(verdict=words[other], verify_s=0.0)
     won = Answer(verdict=Proved(boxes=1), verify_s=0.0)
     best = Attempt(loaded=command.case.loaded, answers={"low": won, "other": violated})
-    assert command._repaired("violated", best) == repaired
+    assert command._may_be_called_repaired("violated", best) == repaired
 
 
 def test_by_count_what_is_kept_comes_before_what_is_won(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_every_sample_may_contradict_a_proof(tmp_path: Path, source: str) -> Non
     case = build(tmp_path, "Relu", quantile=0.9 if source == "region" else 0.99999)
     plan = read_case(CaseFiles.of(case.request()))
     net, prop = plan.loaded.net, plan.subjects[0].prop
-    hunt = hunter(FAST, lambda: False)
+    hunt = make_hunter(FAST, lambda: False)
     liar = Comparison(
         before=net, after=net, case=plan, settings=FAST, seed=0, resample=hunt, replays=plan.loaded.replays
     )
@@ -369,7 +369,7 @@ def test_a_point_that_no_engine_confirms_contradicts_nothing(tmp_path: Path) -> 
         case=plan,
         settings=FAST,
         seed=0,
-        resample=hunter(FAST, lambda: False),
+        resample=make_hunter(FAST, lambda: False),
         replays=(harmless,),
     )
     assert not comparison.measure({}, frozenset({"low"}), frozenset({"low"})).contradicted
@@ -457,7 +457,7 @@ def test_what_nobody_asked_about_is_looked_at_on_the_result(tmp_path: Path) -> N
     repaired = repair_files(case.request(), settings=FAST)
     assert repaired.result == "proved"
     command = _Repair(case.request(out=tmp_path / "o"), Unwatched(), FAST, None)
-    command._establish()
+    command._decide_original()
     besides = (Applicable(prop=s.prop, path=s.path, text=s.text) for s in command.case.subjects)
     command.case = replace(command.case, subjects=tuple(besides))
     original, result = load_network(case.net), load_network(Path(str(repaired.out)))
@@ -470,5 +470,5 @@ def test_what_nobody_asked_about_is_looked_at_on_the_result(tmp_path: Path) -> N
     ):
         command.before["low"] = before
         best = Attempt(loaded=net)
-        command._watched(best)
+        command._look_at_applicable(best)
         assert best.answers["low"].guarantee == after

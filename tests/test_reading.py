@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from birdnn.decimals import exact_number, parse_exact, parse_number
 from birdnn.errors import FormatError, InputError, OutputError, UnreadableError
 from birdnn.printable import cell_text, csv_text, printable
-from birdnn.reading import reading, reads
+from birdnn.reading import guarded_reader, reading
 
 UNFORESEEN = [
     ValueError("no"), TypeError("no"), KeyError("no"), IndexError("no"), OverflowError("no"), EOFError(), MemoryError(),
@@ -29,7 +29,7 @@ UNFORESEEN = [
 def test_whatever_a_reader_meets_is_about_the_file(error: Exception) -> None:
     """Status 4, one line, the file's name; what it was stays at hand for --debug."""
 
-    @reads
+    @guarded_reader
     def read(path: str | Path, more: int, *, again: int) -> int:
         """Read."""
         if more:

@@ -319,7 +319,7 @@ def test_scaling_keeps_the_meaning(prop: Property, seed: int) -> None:
         x_norm = [(v - m) / r for v, m, r in zip(x, SCALING.input_means, SCALING.input_ranges, strict=True)]
         y_norm = [(v - SCALING.output_mean) / SCALING.output_range for v in y]
         for raw, norm in zip(prop.regions, scaled.regions, strict=True):
-            assert raw._contains(x) == norm._contains(x_norm)
+            assert raw._contains_exactly(x) == norm._contains_exactly(x_norm)
             for before, after in zip(raw.unsafe, norm.unsafe, strict=True):
                 assert before.holds(y) == after.holds(y_norm)
 

@@ -34,7 +34,7 @@ from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.statement import Row, Statement
 from birdnn.errors import BirdnnError
 from birdnn.formats import onnx, vnnlib
-from birdnn.formats.files import decompressed
+from birdnn.formats.files import unpack_gzip
 from birdnn.network import Network
 from birdnn.spec import Property
 from tools.odd_models import model
@@ -219,9 +219,9 @@ def compare_archives(stored: bytes) -> Outcome:
     mine: bytes | None = None
     theirs: bytes | None = None
     with suppress(BirdnnError):
-        mine = files.unpacked(stored, "it.gz", 1 << 20) or None
+        mine = files.unpack_gzip(stored, "it.gz", 1 << 20) or None
     with suppress(BirdnnError):
-        theirs = decompressed(stored, "it.gz", 1 << 20)
+        theirs = unpack_gzip(stored, "it.gz", 1 << 20)
     if mine is None or theirs is None:
         return "checker alone" if mine else "prover alone" if theirs else "none"
     return "both" if mine == theirs else "different"

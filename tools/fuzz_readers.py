@@ -49,14 +49,14 @@ from birdnn.campaign.kinds import VERIFY
 from birdnn.campaign.run import open_table
 from birdnn.certify.read import boxes_on_plane, read_proof
 from birdnn.chain import NotAChain
-from birdnn.cli.reporting import NAMES, written
+from birdnn.cli.reporting import NAMES, render_report
 from birdnn.errors import BirdnnError, UnreadableError
 from birdnn.formats.differences import graph_change
 from birdnn.formats.inputs import read_inputs
 from birdnn.formats.labelled import read_labelled
 from birdnn.formats.measure import read_measure
 from birdnn.formats.onnx import bytes_with_values, layers_to_onnx, network_from_onnx
-from birdnn.formats.partition import read_chosen
+from birdnn.formats.partition import read_blocks
 from birdnn.formats.relation_text import (
     decision_query,
     equivalence_query,
@@ -67,13 +67,13 @@ from birdnn.formats.relation_text import (
 from birdnn.formats.suite import Suite, read_domain
 from birdnn.formats.vnnlib import parse_property, read_declared, read_property
 from birdnn.network import Network
-from birdnn.pipeline.load import Loaded, load_network, statement
+from birdnn.pipeline.load import Loaded, load_network, property_statement
 from birdnn.pipeline.points import load_points
 from birdnn.pipeline.relating import falsify_related
 from birdnn.pipeline.reporting import report_files
 from birdnn.reading import reading
 from birdnn.records import PropertyRepair, VerifySettings
-from birdnn.report.pictures_repair import change, progress
+from birdnn.report.pictures_repair import change_picture, progress_picture
 from birdnn.spec import Property
 from tools.mutations import Change, change_bytes, change_json, change_npz, change_onnx, change_text, packed
 
@@ -152,7 +152,7 @@ def _property(path: Path) -> None:
 
 
 def _look_at(prop: Property) -> None:
-    statement(prop)
+    property_statement(prop)
     for region in prop.regions:
         region.float32_box()
         region.margin(torch.zeros(1, prop.n_outputs))
@@ -198,13 +198,13 @@ def _report(path: Path) -> None:
     """Some reports in every form and with their pictures, which takes seconds; all others as JSON."""
     report = report_files(path)
     if zlib.crc32(path.read_bytes()) % _DRAWN:
-        written(report, ["json"])
+        render_report(report, ["json"])
         return
-    written(report, list(NAMES))
+    render_report(report, list(NAMES))
     with reading(path):
-        change(report.outcome)
+        change_picture(report.outcome)
         if isinstance(report.outcome, PropertyRepair):
-            progress(report.outcome)
+            progress_picture(report.outcome)
 
 
 def _proof(path: Path) -> None:
@@ -351,7 +351,7 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
     add("marginals", "bad.toml", _measure, [_MARGINALS, _MORE_MARGINALS], change_text)
     add("suite", "bad.toml", _suite, [acasxu, _small_suite()], change_text)
     add("domain", "bad.toml", read_domain, [_DOMAIN], change_text)
-    add("blocks", "bad.toml", lambda path: read_chosen([str(path)]), [_BLOCKS], change_text)
+    add("blocks", "bad.toml", lambda path: read_blocks([str(path)]), [_BLOCKS], change_text)
     add("instances", "bad.csv", lambda path: read_instances(path), [instances], change_text)
     add("repairs", "bad.csv", lambda path: read_instances(path, timeout_s=5, repair=True), [instances], change_text)
     add("known", "bad.csv", read_known, [b"onnx,vnnlib,verdict\na.onnx,b.vnnlib,sat\n"], change_text)

@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from benchmarks.acasxu.common import RESULTS, data_folder
 from benchmarks.common import Table, provenance, stamp
 from birdnn.network import Network
-from birdnn.pipeline.estimating import seeded
+from birdnn.pipeline.estimating import seeded_generator
 from birdnn.pipeline.load import load_network, load_property
 from birdnn.records import Unwatched
 from birdnn.sample.draw import BATCH
@@ -60,7 +60,7 @@ def main() -> None:
 
 def count(net: Network, prop: Property, n: int, seed: int, share: float = 1.0) -> dict[str, object]:
     """Plain counting, with a 95 % interval; of a part of the region with this share of it."""
-    tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, device="cpu")))
+    tally = Tally(net, prop, UNIFORM.draws(prop, seeded_generator(seed, device="cpu")))
     while tally.n < n:
         tally.add(min(BATCH["cpu"], n - tally.n))
     lower, upper = clopper_pearson(tally.violations, n, 0.05)
@@ -75,7 +75,7 @@ def split(net: Network, prop: Property, seed: int) -> dict[str, object]:
         net,
         UNIFORM.cube(prop),
         settings=SplittingSettings(),
-        generator=seeded(seed, 1, device="cpu"),
+        generator=seeded_generator(seed, 1, device="cpu"),
         measure=UNIFORM.name,
         watch=Unwatched(),
     )

@@ -17,9 +17,9 @@ from birdnn.campaign import (
     REPAIR,
     Campaign,
     Instance,
+    campaign_figures,
     campaign_files,
     campaign_rows,
-    figures,
     kept_figures,
     latest_rows,
     open_table,
@@ -78,7 +78,7 @@ def summary(instances: Sequence[Instance], rows: Sequence[dict[str, str]], jobs:
     asked = {method: [r for r in of_36(found) if r.answer] for method, found in by_method.items()}
     asked = {method: found for method, found in asked.items() if found}
     lines = ["# ACAS Xu: repair", "", "Solved: repaired and proved. Wall seconds of one process each.", ""]
-    lines += [*figures_markdown(figures(method, REPAIR, found) for method, found in asked.items()), ""]
+    lines += [*figures_markdown(campaign_figures(method, REPAIR, found) for method, found in asked.items()), ""]
     for method, found in asked.items():
         limits = " or ".join(f"{limit:g}" for limit in sorted({row.timeout_s for row in found}))
         lines.append(f"- **{method}**, at most {limits} s each; of the proved: {'; '.join(kept_figures(found))}.")

@@ -18,7 +18,7 @@ from birdnn.formats import read_network
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import RepairRequest
-from birdnn.sample import evaluate, uniform
+from birdnn.sample import draw_uniform, evaluate
 
 CASES = {
     "leans right": ((-2.4, -3.0, 0.0, 0.0), (2.4, 3.0, 0.21, 3.0)),
@@ -57,7 +57,7 @@ def main() -> None:
 def same(before: Path, after: Path) -> float:
     """Share of states of the whole domain with the same action."""
     reach = torch.tensor(SCALE).double()
-    x = uniform(-reach, reach, 200_000, torch.Generator().manual_seed(5))
+    x = draw_uniform(-reach, reach, 200_000, torch.Generator().manual_seed(5))
     actions = [evaluate(read_network(path), x).argmax(1) for path in (before, after)]
     return float((actions[0] == actions[1]).double().mean())
 

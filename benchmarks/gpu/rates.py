@@ -29,12 +29,12 @@ from birdnn.bounds.protocol import Question
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
-from birdnn.pipeline.device import unusable
-from birdnn.pipeline.estimating import seeded
+from birdnn.pipeline.device import cuda_obstacle
+from birdnn.pipeline.estimating import seeded_generator
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import load_network, load_property
 from birdnn.records import Proved
-from birdnn.repair.training import Exam, Lesson, TrainingSettings, train
+from birdnn.repair.training import Exam, Lesson, TrainingSettings, train_model
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
 from birdnn.sample.tally import Tally
@@ -84,7 +84,7 @@ class Rates:
     def samples(self, net: Network) -> float:
         """Uniform points of the input set, drawn, evaluated and judged."""
         prop = positive(net)
-        tally = Tally(net.to(self.device), prop, UNIFORM.draws(prop, seeded(0, device=self.device)))
+        tally = Tally(net.to(self.device), prop, UNIFORM.draws(prop, seeded_generator(0, device=self.device)))
         return BATCH[self.device] * self.per_second(lambda: tally.add(BATCH[self.device]))
 
     def steps(self, batch: int) -> float:
@@ -98,7 +98,7 @@ class Rates:
         lesson = Lesson(x=x, y=y, teacher=torch.zeros(EXAMPLES, 10, device=self.device), right=right)
         settings = TrainingSettings(epochs=1, batch=batch)
         exam = Exam(x=x[:256], y=y[:256])
-        return -(-EXAMPLES // batch) * self.per_second(lambda: train(model, lesson, exam, settings, generator))
+        return -(-EXAMPLES // batch) * self.per_second(lambda: train_model(model, lesson, exam, settings, generator))
 
     def per_second(self, work: Callable[[], object]) -> float:
         """How often a second; the work ends with a number that the device has to give back."""
@@ -171,7 +171,7 @@ def main() -> int:
     arguments.add_argument("--net", type=Path, help="N3,3 as ONNX; default: that of BIRDNN_ACASXU")
     arguments.add_argument("--out", type=Path, help="write the table there as well")
     options = arguments.parse_args()
-    if options.device == "cuda" and (reason := unusable()):
+    if options.device == "cuda" and (reason := cuda_obstacle()):
         print(f"no CUDA device: {reason}", file=sys.stderr)
         return 4
     there = Path(os.environ.get("BIRDNN_ACASXU", ".")) / "onnx" / "ACASXU_run2a_3_3_batch_2000.onnx"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common import ROOT
-from birdnn.formats.suite import Suite, bundled
+from birdnn.formats.suite import Suite, bundled_path
 from tools import cas
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -45,7 +45,7 @@ def controllers(data: Path) -> Iterator[Controller]:
             path = data / files[entry.name]
             if not path.is_file():
                 raise SystemExit(f"{path}: no such file; `birdnn fetch hcas --to {data}` brings it")
-            props = tuple(bundled(suite).parent / f"{name}.vnnlib" for name in entry.applicable)
+            props = tuple(bundled_path(suite).parent / f"{name}.vnnlib" for name in entry.applicable)
             yield Controller(name=entry.name, suite=suite, path=path, props=props)
 
 

@@ -33,7 +33,7 @@ from birdnn.records import Proved, RegionProof
 from birdnn.spec import Polytope, Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
 from birdnn.verify.remote import RayHelpers, helpers_at
-from birdnn.verify.spread import Errand, Piece, Task, dealt_again
+from birdnn.verify.spread import Errand, Piece, Task, deal_again
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = RESULTS / "tasks.json.gz"
@@ -83,7 +83,7 @@ class Noting:
         found = self.helpers.ended(timeout_s)
         for key, piece in found:
             if isinstance(piece, Piece):
-                parts = dealt_again(piece.left, self.batch)
+                parts = deal_again(piece.left, self.batch)
                 children = [named(Task(part, 0)) for part in parts]
                 self._known.update(children)
                 self.tasks[self._names[key]] = {

@@ -28,10 +28,10 @@ from birdnn.campaign.table import Row
 from birdnn.formats.onnx import read_onnx
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network
-from birdnn.sample import evaluate, from_property
+from birdnn.sample import draw_from_property, evaluate
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, attack
-from birdnn.verify.effort import hunt_for
+from birdnn.verify.effort import hunt_effort
 
 COLUMNS = (
     "family", "onnx", "vnnlib", "by", "outcome", "status", "method", "kept", "wall_s", "limit_s", "options", "sampled",
@@ -94,7 +94,7 @@ class _Case:
         record = out / "repair.json"
         report = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
         words = last_line(done.stderr).removeprefix("birdnn: ")
-        fresh = from_property(prop, _JUDGED, torch.Generator().manual_seed(1))
+        fresh = draw_from_property(prop, _JUDGED, torch.Generator().manual_seed(1))
         after = Path(report["out"]) if report.get("out") else None
         claimed = after is not None and report["outcome"] in ("proved", "sampled")
         other = theirs(peer, after, self.prop, _PEER_S, self.folder) if after and peer and claimed else None
@@ -121,8 +121,8 @@ class _Case:
         """
         generator = torch.Generator().manual_seed(0)
         rows = []
-        for region, x in zip(prop.regions, from_property(prop, _SAMPLES, generator), strict=True):
-            effort = hunt_for(network, len(region.unsafe), len(prop.regions), AttackSettings())
+        for region, x in zip(prop.regions, draw_from_property(prop, _SAMPLES, generator), strict=True):
+            effort = hunt_effort(network, len(region.unsafe), len(prop.regions), AttackSettings())
             found = attack(network, region, settings=effort, generator=generator, thorough=True)
             x = torch.cat([x.float(), found.float()])
             y = evaluate(network, x)

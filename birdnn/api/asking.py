@@ -21,13 +21,13 @@ from birdnn.api.options import (
     LocalizeOptions,
     RepairOptions,
     VerifyOptions,
-    checked,
+    checked_options,
     require_in_range,
 )
 from birdnn.api.stored import Stored
 from birdnn.certify.check import Settings
 from birdnn.errors import DisagreementError, InputError, MismatchError
-from birdnn.patterns import matching
+from birdnn.patterns import matching_files
 from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.estimating import estimate_files
@@ -83,26 +83,26 @@ def verify(
     >>> outcome.verdicts[0].verdict
     Proved(boxes=1, arithmetic='float64, rounding accounted for; over the reals')
     """
-    said = checked("verify", options)
+    said = checked_options("verify", options)
     if isinstance(net, Mapping):
         place = None if certificate is None else Path(certificate)
-        with borrowed() as stored:
-            nets, paths = _related(stored, net, props)
+        with temporary_store() as stored:
+            nets, paths = _stored_related_files(stored, net, props)
             if certificate is not None:
-                _require_own(stored, (*nets.values(), *paths))
+                _require_own_files(stored, (*nets.values(), *paths))
             outcome = verify_related(nets, paths, settings=VerifySettings(**said, certificate=place), watch=watch)
         if outcome.disagreement:
             raise DisagreementError(outcome.disagreement)
-        return _named_verdicts(outcome, stored)
-    with borrowed() as stored:
-        files = _files(stored, net, props)
+        return _verdicts_with_shown_paths(outcome, stored)
+    with temporary_store() as stored:
+        files = _stored_files(stored, net, props)
         if certificate is not None:
-            _require_own(stored, (files[0], *files[1]))
+            _require_own_files(stored, (files[0], *files[1]))
         settings = VerifySettings(**said, certificate=None if certificate is None else Path(certificate))
         outcome = verify_files(*files, settings=settings, watch=watch)
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
-    return _named_verdicts(outcome, stored)
+    return _verdicts_with_shown_paths(outcome, stored)
 
 
 def falsify(
@@ -121,15 +121,15 @@ def falsify(
     >>> type(outcome.verdicts[0].verdict).__name__
     'Violated'
     """
-    said = checked("falsify", options)
-    with borrowed() as stored:
+    said = checked_options("falsify", options)
+    with temporary_store() as stored:
         if isinstance(net, Mapping):
-            nets, paths = _related(stored, net, props)
+            nets, paths = _stored_related_files(stored, net, props)
             outcome = falsify_related(nets, paths, settings=VerifySettings(**said), watch=watch)
-            return _named_verdicts(outcome, stored)
-        files = _files(stored, net, props)
+            return _verdicts_with_shown_paths(outcome, stored)
+        files = _stored_files(stored, net, props)
         outcome = falsify_files(*files, settings=VerifySettings(**said), watch=watch)
-    return _named_verdicts(outcome, stored)
+    return _verdicts_with_shown_paths(outcome, stored)
 
 
 def repair(
@@ -168,17 +168,17 @@ def repair(
     >>> outcome.result, outcome.properties[0].before, outcome.properties[0].after
     ('proved', 'violated', 'proved')
     """
-    listed = tuple(Path(file) for file in _several(points))
-    said = checked("repair", options, points=listed)
+    listed = tuple(Path(file) for file in _expand_patterns(points))
+    said = checked_options("repair", options, points=listed)
     # beside the result, not in a temporary folder: repair.json names these files, and they are needed to check it
     with Stored(Path(out)) as stored:
-        path, paths = _files(stored, net, props, none=True)
-        said["domain"] = _domain(stored, said.get("domain"))
-        said |= {name: _inputs(stored, name, said.get(name)) for name in ("data", "test")}
+        path, paths = _stored_files(stored, net, props, none=True)
+        said["domain"] = _stored_domain(stored, said.get("domain"))
+        said |= {name: _stored_inputs(stored, name, said.get(name)) for name in ("data", "test")}
         request = RepairRequest(
             net=path,
             props=paths,
-            keep=tuple(stored.property(prop) for prop in _several(keep)),
+            keep=tuple(stored.property(prop) for prop in _expand_patterns(keep)),
             points=listed,
             out=Path(out),
             **said,
@@ -216,17 +216,17 @@ def estimate(
     >>> found.violations, f"{found.bound.epsilon:.1e}"
     (0, '6.9e-04')
     """
-    said = checked("estimate", options)
-    with borrowed() as stored:
-        path, paths = _files(stored, net, props, none=True)
+    said = checked_options("estimate", options)
+    with temporary_store() as stored:
+        path, paths = _stored_files(stored, net, props, none=True)
         given = str(stored.samples("samples", measure)) if isinstance(measure, np.ndarray) else str(measure)
         request = EstimateRequest(net=path, props=paths, measure=given, **said)
         outcome = estimate_files(request, watch=watch)
     return replace(
         outcome,
-        net=named(stored, outcome.net),
-        request=_named_request(stored, replace(request, measure=named(stored, given))),
-        properties=tuple(replace(entry, path=named(stored, entry.path)) for entry in outcome.properties),
+        net=shown_path(stored, outcome.net),
+        request=_request_with_shown_paths(stored, replace(request, measure=shown_path(stored, given))),
+        properties=tuple(replace(entry, path=shown_path(stored, entry.path)) for entry in outcome.properties),
     )
 
 
@@ -245,16 +245,16 @@ def localize(
     >>> answer.size, len(answer.layers)
     (84, 3)
     """
-    said = checked("localize", options)
-    with borrowed() as stored:
-        path, paths = _files(stored, net, props, none=True)
+    said = checked_options("localize", options)
+    with temporary_store() as stored:
+        path, paths = _stored_files(stored, net, props, none=True)
         request = LocalizeRequest(net=path, props=paths, **said)
         outcome = localize_files(request, watch=watch)
     return replace(
         outcome,
-        net=named(stored, outcome.net),
-        request=_named_request(stored, request),
-        answers=tuple(replace(entry, path=named(stored, entry.path)) for entry in outcome.answers),
+        net=shown_path(stored, outcome.net),
+        request=_request_with_shown_paths(stored, request),
+        answers=tuple(replace(entry, path=shown_path(stored, entry.path)) for entry in outcome.answers),
     )
 
 
@@ -290,32 +290,32 @@ def check(
         raise InputError(f"check(): arithmetic is {arithmetic!r}; 'float64' or 'exact' is expected")
     require_in_range("check", {"sample": sample, "seed": seed})
     settings = Settings(arithmetic=arithmetic, sample=sample, seed=seed)
-    paths = [Path(path) for path in _several(props)]
+    paths = [Path(path) for path in _expand_patterns(props)]
     nets = {name: Path(path) for name, path in net.items()} if isinstance(net, Mapping) else Path(net)
     return check_files(nets, paths, Path(certificate), settings=settings)
 
 
 @contextmanager
-def borrowed() -> Iterator[Stored]:
+def temporary_store() -> Iterator[Stored]:
     """A place for what has no file, for as long as this is entered."""
     with tempfile.TemporaryDirectory(prefix="birdnn-") as folder, Stored(Path(folder)) as stored:
         yield stored
 
 
-def _several(given: Any) -> tuple[Any, ...]:
+def _expand_patterns(given: Any) -> tuple[Any, ...]:
     """What was given, one by one; of a pattern the files that match."""
     # a string is a sequence too, and one name
     listed = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     return tuple(
-        found for one in listed for found in (matching([Path(one)]) if isinstance(one, str | Path) else (one,))
+        found for one in listed for found in (matching_files([Path(one)]) if isinstance(one, str | Path) else (one,))
     )
 
 
-def _files(
+def _stored_files(
     stored: Stored, net: NetworkLike, props: PropertiesLike, *, none: bool = False
 ) -> tuple[Path, tuple[Path, ...]]:
     """Files of a network and of properties; `none`: there need not be any."""
-    given = _several(props)
+    given = _expand_patterns(props)
     if not given and not none:
         raise MismatchError("nothing is asked: name at least one property")
     # a module does not say how many inputs it takes; the first property does
@@ -324,11 +324,11 @@ def _files(
     return stored.network(net), tuple(stored.property(prop) for prop in given)
 
 
-def _related(
+def _stored_related_files(
     stored: Stored, nets: Mapping[str, NetworkLike], props: PropertiesLike
 ) -> tuple[dict[str, Path], tuple[Path, ...]]:
     """Files of several networks, and of queries about them."""
-    given = _several(props)
+    given = _expand_patterns(props)
     if not given or not nets:
         raise MismatchError("nothing is asked: name at least one network and one property")
     if any(isinstance(prop, Property) for prop in given):
@@ -336,20 +336,20 @@ def _related(
     return {name: stored.network(net) for name, net in nets.items()}, tuple(map(stored.property, given))
 
 
-def _domain(stored: Stored, given: str | Path | tuple[Any, Any] | None) -> Path | Literal["property"] | None:
+def _stored_domain(stored: Stored, given: str | Path | tuple[Any, Any] | None) -> Path | Literal["property"] | None:
     if given is None or given == "property":
         return None if given is None else "property"
     return stored.corners("domain", *given) if isinstance(given, tuple) else Path(given)
 
 
-def _inputs(stored: Stored, name: str, given: str | Path | tuple[Any, Any] | None) -> Path | None:
+def _stored_inputs(stored: Stored, name: str, given: str | Path | tuple[Any, Any] | None) -> Path | None:
     if given is None or not isinstance(given, tuple):
         return None if given is None else Path(given)
     x, y = given
     return stored.samples(name, np.asarray(x, dtype=np.float32), y)
 
 
-def _require_own(stored: Stored, files: Sequence[Path]) -> None:
+def _require_own_files(stored: Stored, files: Sequence[Path]) -> None:
     lost = [path.name for path in files if path.is_relative_to(stored.folder)]
     if lost:
         raise MismatchError(
@@ -358,19 +358,19 @@ def _require_own(stored: Stored, files: Sequence[Path]) -> None:
         )
 
 
-def named(stored: Stored, path: str) -> str:
+def shown_path(stored: Stored, path: str) -> str:
     """What had no file of its own is named without the folder that is gone by now."""
     return Path(path).name if Path(path).is_relative_to(stored.folder) else path
 
 
-def _named_request(stored: Stored, request: Any) -> Any:
-    props = tuple(Path(named(stored, str(path))) for path in request.props)
-    return replace(request, net=Path(named(stored, str(request.net))), props=props)
+def _request_with_shown_paths(stored: Stored, request: Any) -> Any:
+    props = tuple(Path(shown_path(stored, str(path))) for path in request.props)
+    return replace(request, net=Path(shown_path(stored, str(request.net))), props=props)
 
 
-def _named_verdicts(outcome: VerifyOutcome, stored: Stored) -> VerifyOutcome:
+def _verdicts_with_shown_paths(outcome: VerifyOutcome, stored: Stored) -> VerifyOutcome:
     return replace(
         outcome,
-        net=named(stored, outcome.net),
-        verdicts=tuple(replace(entry, path=named(stored, entry.path)) for entry in outcome.verdicts),
+        net=shown_path(stored, outcome.net),
+        verdicts=tuple(replace(entry, path=shown_path(stored, entry.path)) for entry in outcome.verdicts),
     )

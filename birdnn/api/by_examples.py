@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from birdnn.api.asking import borrowed, named
+from birdnn.api.asking import shown_path, temporary_store
 from birdnn.api.loading import File, NetworkLike
-from birdnn.api.options import LocalizeBlocksOptions, RepairBlocksOptions, checked
+from birdnn.api.options import LocalizeBlocksOptions, RepairBlocksOptions, checked_options
 from birdnn.api.stored import Stored
 from birdnn.pipeline.localising_blocks import localize_block_files
 from birdnn.pipeline.repairing_blocks import repair_blocks as repair_block_files
@@ -54,17 +54,17 @@ def localize_blocks(
     Traceback (most recent call last):
     birdnn.errors.MismatchError: ... it has no convolution, so there is no block to repair; ...
     """
-    said = checked("localize_blocks", options)
-    with borrowed() as stored:
-        request = BlockLocalizeRequest(net=stored.network(net), data=_examples(stored, "data", data), **said)
+    said = checked_options("localize_blocks", options)
+    with temporary_store() as stored:
+        request = BlockLocalizeRequest(net=stored.network(net), data=_stored_examples(stored, "data", data), **said)
         outcome = localize_block_files(request, watch=watch)
     return replace(
         outcome,
-        net=named(stored, outcome.net),
+        net=shown_path(stored, outcome.net),
         request=replace(
-            request, net=Path(named(stored, str(request.net))), data=Path(named(stored, str(request.data)))
+            request, net=Path(shown_path(stored, str(request.net))), data=Path(shown_path(stored, str(request.data)))
         ),
-        examples=replace(outcome.examples, path=named(stored, outcome.examples.path)),
+        examples=replace(outcome.examples, path=shown_path(stored, outcome.examples.path)),
     )
 
 
@@ -96,7 +96,7 @@ def repair_blocks(
         InputError: a file is unusable, the examples do not fit, none fails, or no block can be replaced.
         OutputError: the folder cannot be written, or holds something else under a name that is needed.
     """
-    said = checked("repair_blocks", options)
+    said = checked_options("repair_blocks", options)
     # one call, two records: what only this method knows, and what all repairs share
     asked = {name: said.pop(name) for name in list(said) if name in _OF_THE_METHOD}
     with Stored(Path(out)) as stored:
@@ -104,9 +104,9 @@ def repair_blocks(
             net=stored.network(net),
             method="blocks",
             blocks=BlockRequest(
-                data=_examples(stored, "data", data),
-                val=_examples(stored, "val", val),
-                test=None if test is None else _examples(stored, "test", test),
+                data=_stored_examples(stored, "data", data),
+                val=_stored_examples(stored, "val", val),
+                test=None if test is None else _stored_examples(stored, "test", test),
                 **asked,
             ),
             decision="argmax",
@@ -116,7 +116,7 @@ def repair_blocks(
         return repair_block_files(request, watch=watch)
 
 
-def _examples(stored: Stored, name: str, given: ExamplesLike) -> Path:
+def _stored_examples(stored: Stored, name: str, given: ExamplesLike) -> Path:
     if not isinstance(given, tuple):
         return Path(given)
     x, y = given

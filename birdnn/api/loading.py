@@ -115,10 +115,13 @@ def box_property(
     >>> prop.violated([0.5, 0.5], [1.0, 2.0]), prop.violated([0.5, 0.5], [2.0, 1.0])
     (True, False)
     """
-    corners = [_exact(f"{name}: {side}", values, 1) for side, values in (("lower", lower), ("upper", upper))]
+    corners = [_exact_array(f"{name}: {side}", values, 1) for side, values in (("lower", lower), ("upper", upper))]
     polytopes = []
     for number, (a, b) in enumerate(unsafe):
-        rows, bounds = _exact(f"{name}: a of polytope {number}", a, 2), _exact(f"{name}: b of polytope {number}", b, 1)
+        rows, bounds = (
+            _exact_array(f"{name}: a of polytope {number}", a, 2),
+            _exact_array(f"{name}: b of polytope {number}", b, 1),
+        )
         if len(rows) != len(bounds):
             raise SpecError(f"{name}: polytope {number} has {len(rows)} rows and {len(bounds)} bounds")
         made = tuple(Row(tuple(row), bound) for row, bound in zip(rows, bounds, strict=True))
@@ -204,7 +207,7 @@ def network_bytes(net: Network) -> bytes:
     return to_onnx_bytes(net)
 
 
-def _exact(what: str, values: ArrayLike, dimensions: int) -> np.ndarray[Any, np.dtype[np.object_]]:
+def _exact_array(what: str, values: ArrayLike, dimensions: int) -> np.ndarray[Any, np.dtype[np.object_]]:
     """Numbers as fractions, in an array of this many dimensions."""
     # as objects: float64 would round what a string, a Decimal or a Fraction says
     found = np.array(values, dtype=object)
@@ -212,11 +215,11 @@ def _exact(what: str, values: ArrayLike, dimensions: int) -> np.ndarray[Any, np.
         raise SpecError(f"{what}: an array of {dimensions} dimension(s) is expected, not one of shape {found.shape}")
     exact = np.empty_like(found)
     for index, value in np.ndenumerate(found):
-        exact[index] = _fraction(what, value)
+        exact[index] = _exact_fraction(what, value)
     return exact
 
 
-def _fraction(what: str, value: Any) -> Fraction:
+def _exact_fraction(what: str, value: Any) -> Fraction:
     try:
         if isinstance(value, str | Decimal):
             return exact_number(str(value).strip())

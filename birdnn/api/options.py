@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from birdnn.errors import InputError
 from birdnn.records import AskedDevice, BoundName, Decision, Form, Formula, OptimiserName, Pairing, Prefer, Units
-from birdnn.records.options import objection, worded
+from birdnn.records.options import first_objection, rule_in_words
 from birdnn.records.ranges import out_of_range
 from birdnn.rounding import Semantics
 
@@ -255,7 +255,7 @@ OPTIONS: Mapping[Kind, type] = {
 """Function -> its options."""
 
 
-def checked(kind: Kind, options: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+def checked_options(kind: Kind, options: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
     """Options, each of the type and in the range that it must have, and each counting beside the others.
 
     Args:
@@ -304,7 +304,7 @@ def require_each_counts(kind: str, said: Mapping[str, Any]) -> None:
     Raises:
         InputError: there is one.
     """
-    found = objection(kind, said)
+    found = first_objection(kind, said)
     if found is not None:
-        told = worded(found[1], lambda name, value: f"{name}={value!r}" if value else name)
+        told = rule_in_words(found[1], lambda name, value: f"{name}={value!r}" if value else name)
         raise InputError(f"{kind}(): {found[0]} {told}")

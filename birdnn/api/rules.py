@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import Unpack
 
-from birdnn.api.asking import borrowed
+from birdnn.api.asking import temporary_store
 from birdnn.api.loading import File, NetworkLike
-from birdnn.api.options import RuleOptions, checked
+from birdnn.api.options import RuleOptions, checked_options
 from birdnn.errors import SpecError
 from birdnn.pipeline.stating import state_rule
 from birdnn.records import RuleRequest
@@ -52,19 +52,19 @@ def rule(
     'violated'
     """
     if isinstance(domain, tuple | list):
-        lower, upper = (_numbers(side) for side in domain)
+        lower, upper = (_corner_numbers(side) for side in domain)
         if len(lower) != len(upper):
             raise SpecError(f"domain: corners of {len(lower)} and {len(upper)} numbers")
         domain = {f"x{index}": pair for index, pair in enumerate(zip(lower, upper, strict=True))}
     elif domain is not None and not isinstance(domain, str | Mapping):
         domain = Path(domain)
-    said = checked("rule", options)
-    with borrowed() as stored:
+    said = checked_options("rule", options)
+    with temporary_store() as stored:
         path = stored.network(net)
         return state_rule(RuleRequest(net=path, never=never, always=always, when=when, domain=domain, **said))
 
 
-def _numbers(side: ArrayLike) -> list[object]:
+def _corner_numbers(side: ArrayLike) -> list[object]:
     found = np.asarray(side)
     if found.ndim != 1:
         raise SpecError(f"domain: a corner is a list of numbers, not an array of shape {found.shape}")

@@ -63,7 +63,7 @@ class Stored:
         own = Path(net.source)
         if net.source and _same_network(net, own):
             return own
-        return self._write(f"{stem_and_kind(own)[0] or 'network'}.onnx", network_bytes(net))
+        return self._write_once(f"{stem_and_kind(own)[0] or 'network'}.onnx", network_bytes(net))
 
     def property(self, prop: PropertyLike) -> Path:
         """A file of `prop`."""
@@ -78,7 +78,7 @@ class Stored:
         while self._written.get(self.folder / name, data) != data:  # another one of this name: both are asked
             number += 1
             name = f"{prop.name} ({number}).vnnlib"
-        return self._write(name, data)
+        return self._write_once(name, data)
 
     def corners(self, name: str, lower: ArrayLike, upper: ArrayLike) -> Path:
         """A file of a box of inputs."""
@@ -86,17 +86,17 @@ class Stored:
         if any(side.ndim != 1 or not np.isfinite(side).all() for side in sides):
             raise SpecError(f"{name}: two arrays of finite numbers are expected, a lower and an upper corner")
         lines = [f"{key} = {side.tolist()}" for key, side in zip(("lower", "upper"), sides, strict=True)]
-        return self._write(f"{name}.toml", "\n".join(lines).encode())
+        return self._write_once(f"{name}.toml", "\n".join(lines).encode())
 
     def samples(self, name: str, x: ArrayLike, y: ArrayLike | None = None) -> Path:
         """A file of points, (points, ...), and of their right classes, (points,), where there are any."""
         data = io.BytesIO()
         arrays = {"x": np.asarray(x)} if y is None else {"x": np.asarray(x), "y": np.asarray(y)}
-        # NumPy stamps no time on the members: the same points are the same bytes, by which `_write` knows its file
+        # NumPy stamps no time on the members: the same points are the same bytes, by which `_write_once` knows its file
         np.savez(data, allow_pickle=False, **arrays)
-        return self._write(f"{name}.npz", data.getvalue())
+        return self._write_once(f"{name}.npz", data.getvalue())
 
-    def _write(self, name: str, data: bytes) -> Path:
+    def _write_once(self, name: str, data: bytes) -> Path:
         path = self.folder / name
         if self._written.get(path, data) != data:
             raise MismatchError(f"two different things in memory are called {name!r}; name one of them otherwise")
@@ -128,11 +128,11 @@ def _same_network(net: Network, path: Path) -> bool:
 
 def _same_property(prop: Property, path: Path) -> bool:
     with suppress(BirdnnError):
-        return _formula(prop) == _formula(read_property(path))
+        return _exact_formula(prop) == _exact_formula(read_property(path))
     return False
 
 
-def _formula(prop: Property) -> list[object]:
+def _exact_formula(prop: Property) -> list[object]:
     """In the order in which it is written, which that of the proofs is."""
     return [prop.element] + [
         (r.exact_lower, r.exact_upper, r.strict_lower, r.strict_upper, [p.rows for p in r.unsafe]) for r in prop.regions

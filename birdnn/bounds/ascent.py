@@ -13,12 +13,12 @@ from torch import Tensor
 
 from birdnn.bounds.batch import Batch, multiplier_of, side_of
 from birdnn.bounds.interval import least_rows, reach_of
-from birdnn.bounds.minima import combined, flat, step_multipliers
+from birdnn.bounds.minima import combine_rows, flatten_samples, step_multipliers
 from birdnn.bounds.planes import Plane
 from birdnn.bounds.protocol import Choices, Question
-from birdnn.bounds.rules import bent
+from birdnn.bounds.rules import is_bent
 from birdnn.bounds.settling import best_multipliers
-from birdnn.bounds.steps import sample
+from birdnn.bounds.steps import sample_shape
 from birdnn.chain import as_activation
 from birdnn.rounding import FLOAT64, SUM_ROUNDINGS
 
@@ -54,17 +54,17 @@ class FinalRows:
             a, b, box = self.a.flatten(0, 1)[here], self.b.flatten()[here], owner[here]
             found = self.batch.multipliers(box)
             splits = {name: side_of(each) * multiplier_of(each) for name, each in found.items()}
-            plane[here], minimum[here] = self._back((a, b), (a.abs(), b.abs()), box, splits=splits)
+            plane[here], minimum[here] = self._push_back((a, b), (a.abs(), b.abs()), box, splits=splits)
         plane, minimum = plane.view(items, n_rows, -1), minimum.view(items, n_rows)
         if not self.record:  # by intervals alone no certificate closes anything
             low, up = self.batch.intervals[self.batch.bound.graph.output_name]
-            level = least_rows(self.a, self.b, (flat(low)[self.box], flat(up)[self.box]))
+            level = least_rows(self.a, self.b, (flatten_samples(low)[self.box], flatten_samples(up)[self.box]))
             plane = plane.where((minimum >= level)[..., None], 0.0)  # a constant is a plane
             minimum = torch.maximum(minimum, level)
         best, row = minimum.max(1)
         self.single = self.a[torch.arange(items, device=row.device), row]
         best_plane = plane[torch.arange(items, device=row.device), row]
-        # in place below: `_ascend` and `_settle` put down with what the best bound was made
+        # in place below: `_ascend` and `_solve_multipliers` put down with what the best bound was made
         self.weights = weights = torch.nn.functional.one_hot(row, n_rows).to(best.dtype)
         # fewer at a time than above: for the gradients all rows and planes on the way are kept
         todo, some = (~self.question.excluded(best, self.polytope)).nonzero()[:, 0], max(1, some // 4)
@@ -73,13 +73,13 @@ class FinalRows:
             self._ascend(which, weights[which], best, best_plane)
         # where the network is affine a linear program gives the best multipliers, which steps only come near
         for item in (~self.question.excluded(best, self.polytope) & self.batch.decided[self.box]).nonzero()[:, 0]:
-            self._settle(item[None], best, best_plane)
+            self._solve_multipliers(item[None], best, best_plane)
         # the single row and the combination are one, and `best_plane` is the better plane of it
         if n_rows == 1:
             return best, best_plane[:, None], best[:, None]
         return best, torch.cat([plane, best_plane[:, None]], 1), torch.cat([minimum, best[:, None]], 1)
 
-    def _back(
+    def _push_back(
         self,
         side: tuple[Tensor, Tensor],
         size: tuple[Tensor, Tensor],
@@ -90,13 +90,13 @@ class FinalRows:
     ) -> tuple[Tensor, Tensor]:
         """Planes and minima of ``a @ y - b``; sizes are those of the terms that a and b were combined of."""
         output = self.batch.bound.graph.output_name
-        reach = flat(reach_of(self.batch.intervals[output]))[box]
+        reach = flatten_samples(reach_of(self.batch.intervals[output]))[box]
         # what combining the rows has rounded, on outputs as large as they can be
         room = FLOAT64 * (SUM_ROUNDINGS + 8 * self.b.shape[1]) * (torch.linalg.vecdot(size[0], reach) + size[1])
-        rows = side[0].reshape(-1, *sample(self.batch.bound.graph, output))
+        rows = side[0].reshape(-1, *sample_shape(self.batch.bound.graph, output))
         return self.batch.back(output, rows, -side[1] - room, box, lines, splits, seen)
 
-    def _settle(self, item: Tensor, best: Tensor, best_plane: Tensor) -> None:
+    def _solve_multipliers(self, item: Tensor, best: Tensor, best_plane: Tensor) -> None:
         """The best multipliers of an item, (1,), on whose box every sign is known; betters `best` in place."""
         box = self.box[item]
         names, places, planes, levels = self.batch.half_spaces(box)
@@ -104,7 +104,7 @@ class FinalRows:
             return
         a, b = self.a[item[0]], self.b[item[0]]
         # without splits: the program is given these as half-spaces of their own
-        rows = self._back((a, b), (a.abs(), b.abs()), box.expand(len(b)))
+        rows = self._push_back((a, b), (a.abs(), b.abs()), box.expand(len(b)))
         centre, radius = (side[box] for side in self.batch.middle)
         found = best_multipliers(
             (rows[0].numpy(force=True), self.batch.constants(*rows, box).numpy(force=True)),
@@ -118,28 +118,28 @@ class FinalRows:
         weights, multipliers = (torch.from_numpy(each).to(planes)[None] for each in found)
         if self.record:
             # before the bound is made, not after: it is to hold for the numbers that the certificate has
-            weights, multipliers = _stored(weights), _stored(multipliers)
+            weights, multipliers = _round_to_float32(weights), _round_to_float32(multipliers)
         splits = self.batch.multipliers(box)
         signed = {name: torch.zeros_like(each) for name, each in splits.items()}
         for k, (name, place) in enumerate(zip(names, places, strict=True)):
             signed[name].view(-1)[place] = side_of(splits[name]).view(-1)[place] * multipliers[0, k]
-        sides, sizes = self._combined(weights, item)
-        bettered, value = self._back(sides, sizes, box, splits=signed)
+        sides, sizes = self._combine_rows(weights, item)
+        bettered, value = self._push_back(sides, sizes, box, splits=signed)
         # the solver's word counts for nothing: the bound is the one that a sound pass makes with what it found
         if float(value) > float(best[item]):
             best[item], best_plane[item] = value, bettered
             self.weights[item] = weights
             for name, each in signed.items():
                 span = self.batch.bound.spans[name]
-                self.splits[item, span] = flat(side_of(splits[name]) * (1 + each.abs()))
+                self.splits[item, span] = flatten_samples(side_of(splits[name]) * (1 + each.abs()))
             if self.record:
                 # all signs are known, and no activation has a line to choose
                 self.slopes[item] = torch.nan
 
-    def _combined(self, weights: Tensor, which: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _combine_rows(self, weights: Tensor, which: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """The rows of items, weighed, and the sizes of their terms, each (items, outputs) and (items,)."""
         a, b = self.a[which], self.b[which]
-        return combined(weights, a, b), combined(weights, a.abs(), b.abs())
+        return combine_rows(weights, a, b), combine_rows(weights, a.abs(), b.abs())
 
     def _ascend(self, which: Tensor, weights: Tensor, best: Tensor, best_plane: Tensor) -> None:
         """Gradient ascent on planes and multipliers of the items ``which``; betters `best` in place."""
@@ -150,9 +150,9 @@ class FinalRows:
             # the last pass only looks where the steps have led, and needs no gradient
             last, seen = step == settings.steps, dict[str, Tensor]() if self.record else None
             with torch.enable_grad():
-                sides, sizes = self._combined(free.weights.requires_grad_(not last), which)
+                sides, sizes = self._combine_rows(free.weights.requires_grad_(not last), which)
                 lines, splits = free.chosen(fixed=last)
-                plane, minimum = self._back(sides, sizes, self.box[which], lines, splits, seen)
+                plane, minimum = self._push_back(sides, sizes, self.box[which], lines, splits, seen)
             better = minimum > best[which]
             self.weights[which[better]] = free.weights.detach()[better]
             if seen is not None:
@@ -206,15 +206,15 @@ class _Free:
             slope = torch.where(row > 0, lines[step.output][0].slopes[0], lines[step.output][1].slopes[0]).detach()
             below, above = (first.slopes[0] != second.slopes[0] for first, second in (planes.low, planes.up))
             # NaN where both planes have one slope, or no row meets them: a checker knows that slope without being told
-            chosen = flat(slope.where(torch.where(row > 0, below, above) & (row != 0), torch.nan))
-            found[:, span] = chosen.where(bent(activation, low, up), torch.nan).float()
+            chosen = flatten_samples(slope.where(torch.where(row > 0, below, above) & (row != 0), torch.nan))
+            found[:, span] = chosen.where(is_bent(activation, low, up), torch.nan).float()
         return found
 
     def splits(self) -> Tensor:
         """As they are handed on, (items, neurons)."""
         found = self._batch.splits[self._box]
         for name, side in self._sides.items():
-            found[:, self._batch.bound.spans[name]] = flat(side * (1 + self._multipliers[name].detach()))
+            found[:, self._batch.bound.spans[name]] = flatten_samples(side * (1 + self._multipliers[name].detach()))
         return found
 
     def moved(self, minimum: Tensor, size: float) -> bool:
@@ -236,16 +236,16 @@ class _Free:
         for leaf, slope in zip(lines, slopes, strict=False):
             leaf.requires_grad_(False).add_(size * slope.sign()).clamp_(0, 1)
             if self._batch.bound.record:
-                leaf.copy_(_stored(leaf))
+                leaf.copy_(_round_to_float32(leaf))
         betas = slopes[len(lines) : -1]
         # the bound is to reach zero: as far as it would have to go for that if it were linear (Polyak)
         if betas:
-            lengths = torch.stack([flat(slope).square().sum(1) for slope in betas]).sum(0)
+            lengths = torch.stack([flatten_samples(slope).square().sum(1) for slope in betas]).sum(0)
             step = (-minimum.detach()).clamp(min=0).nan_to_num(nan=0.0, posinf=0.0) / lengths.clamp(min=1e-30)
             for leaf, slope in zip(self._multipliers.values(), betas, strict=True):
                 leaf.requires_grad_(False).add_(step.reshape(-1, *(1,) * (leaf.dim() - 1)) * slope).clamp_(min=0)
                 if self._batch.bound.record:
-                    leaf.copy_(_stored(leaf))
+                    leaf.copy_(_round_to_float32(leaf))
         self.weights = self.weights.detach()
         if self.weights.shape[1] > 1:
             # the gradient in a row's multiplier is the row's margin at the minimiser
@@ -253,6 +253,6 @@ class _Free:
         return True
 
 
-def _stored(values: Tensor) -> Tensor:
+def _round_to_float32(values: Tensor) -> Tensor:
     """As a certificate holds them, in single precision."""
     return values.float().to(values.dtype)

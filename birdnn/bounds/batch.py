@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from birdnn.bounds.interval import Interval, Mergings, executed_error, flushed
-from birdnn.bounds.minima import flat, minimum_of, outward
+from birdnn.bounds.interval import Interval, Mergings, executed_error, widen_to_flushed
+from birdnn.bounds.minima import flatten_samples, minimum_of, outward_radius
 from birdnn.bounds.plan import GraphPlan
 from birdnn.bounds.planes import Plane
-from birdnn.bounds.steps import Bent, Step, Straight, sample
+from birdnn.bounds.steps import Bent, Step, Straight, sample_shape
 from birdnn.boxes import Boxes
 from birdnn.records.limits import require_time
 from birdnn.rounding import SUM_ROUNDINGS
@@ -38,13 +38,13 @@ class Batch:
         many = (boxes.widths() > 0).sum(1) > FEW_INPUTS
         if bound.merged is not None:
             # an input that is flushed to zero lies outside a box that begins just above it
-            boxes = Boxes(*flushed((boxes.lower, boxes.upper)))
-        self.bound, self._centre, self._radius = bound, boxes.centres(), outward(boxes)
+            boxes = Boxes(*widen_to_flushed((boxes.lower, boxes.upper)))
+        self.bound, self._centre, self._radius = bound, boxes.centres(), outward_radius(boxes)
         known = inherited[:, : 3 * bound.neurons].reshape(len(boxes), 3, bound.neurons)
         # copies: they are tightened in place, and `inherited` belongs to the search
         self.lower, self.upper, self.splits = (known[:, k].clone() for k in range(3))
-        self.by_neurons = many & self._undecided()
-        whole = (-1, *sample(bound.graph, bound.graph.input_name))
+        self.by_neurons = many & self._undecided_boxes()
+        whole = (-1, *sample_shape(bound.graph, bound.graph.input_name))
         self.intervals: dict[str, Interval] = {
             bound.graph.input_name: (boxes.lower.reshape(whole), boxes.upper.reshape(whole))
         }
@@ -61,12 +61,12 @@ class Batch:
         # in the graph's order: the planes of a node need the intervals of what it reads
         for node in bound.graph.nodes:
             if node.output in bound.places:
-                self._through(bound.steps[bound.places[node.output]])
+                self._enter_node(bound.steps[bound.places[node.output]])
             elif self._merging is not None:  # it takes note of what nodes make of constants
                 self._merging.error(node, bound.known[node.output])
-        self.decided = many & ~self._undecided() & bound.piecewise
+        self.decided = many & ~self._undecided_boxes() & bound.piecewise
 
-    def _undecided(self) -> Tensor:
+    def _undecided_boxes(self) -> Tensor:
         """On which boxes the sign of a neuron is not known."""
         found = torch.zeros(len(self.lower), dtype=torch.bool, device=self.lower.device)
         for step in self.bound.kinked:
@@ -74,7 +74,7 @@ class Batch:
             found = found | ((self.lower[:, span] < 0) & (self.upper[:, span] > 0)).any(1)
         return found
 
-    def _through(self, step: Step) -> None:
+    def _enter_node(self, step: Step) -> None:
         """The interval of a node's value, and what stands for the node."""
         values = [self.intervals[name] for _, name in step.reads]
         # `own` is what the operands alone give, and all that rules of planes may see: on one side of a split the
@@ -100,21 +100,21 @@ class Batch:
         if span is not None:
             # after the node itself was entered: rows on its value go through it
             if step.output not in self.bound.well_known:
-                low, up = self._tightened(step, low, up)
-            self.lower[:, span], self.upper[:, span] = flat(low), flat(up)
+                low, up = self._tighten_value(step, low, up)
+            self.lower[:, span], self.upper[:, span] = flatten_samples(low), flatten_samples(up)
         self.intervals[step.output] = low, up
 
-    def _tightened(self, step: Step, low: Tensor, up: Tensor) -> Interval:
+    def _tighten_value(self, step: Step, low: Tensor, up: Tensor) -> Interval:
         """Ends of a value, (boxes, *value), by backward propagation wherever planes depend on them."""
         readers = self.bound.readers[step.output]
-        needed = flat(torch.stack([reader.needs(place, low, up) for reader, place in readers]).any(0))
+        needed = flatten_samples(torch.stack([reader.needs(place, low, up) for reader, place in readers]).any(0))
         # what a split of neurons tells of others is left to intervals: there are too many of them
         needed &= ~(self.splits != 0).any(1, keepdim=True)
         box, entry = needed.nonzero(as_tuple=True)
         # otherwise intervals stay, which are sound as well
         if not len(box) or not self.bound.worth(2 * len(box), step.output):
             return low, up
-        ends, some = (flat(low).clone(), flat(up).clone()), max(1, self.bound.rows // 2)
+        ends, some = (flatten_samples(low).clone(), flatten_samples(up).clone()), max(1, self.bound.rows // 2)
         for part in range(0, len(box), some):
             i, j = box[part : part + some], entry[part : part + some]
             rows = torch.nn.functional.one_hot(j, ends[0].shape[1]).to(low.dtype)
@@ -164,21 +164,21 @@ class Batch:
             _hand_over(step, parts, waiting)
             constant, size = constant + moved, size + terms
         plane = waiting.get(self.bound.graph.input_name)
-        row = rows.new_zeros(len(rows), self.bound.n_inputs) if plane is None else flat(plane)
+        row = rows.new_zeros(len(rows), self.bound.n_inputs) if plane is None else flatten_samples(plane)
         # each node has paid for what rows on it lose; what is left is the rounding of the constants' own sum
         return row, minimum_of(row, constant - self.bound.lost(size), self._centre[box], self._radius[box])
 
     def flow(self, rows: Tensor) -> Tensor:
         """How much widths of inputs matter, (boxes, inputs), for absolute rows on the outputs of each box."""
         graph = self.bound.graph
-        waiting = {graph.output_name: rows.reshape(-1, *sample(graph, graph.output_name))}
+        waiting = {graph.output_name: rows.reshape(-1, *sample_shape(graph, graph.output_name))}
         for step in reversed(self.bound.steps):
             here = waiting.pop(step.output, None)
             if here is not None:
                 kind = self._straight if step.affine else self.bent
                 _hand_over(step, kind[step.output].flow(here), waiting)
         found = waiting.get(graph.input_name)
-        return torch.zeros_like(self._centre) if found is None else flat(found)
+        return torch.zeros_like(self._centre) if found is None else flatten_samples(found)
 
     def multipliers(self, box: Tensor) -> dict[str, Tensor]:
         """The splits of boxes, by the names of values that any of these is divided by, (n, *value) each."""
@@ -226,13 +226,13 @@ class Batch:
         if not len(box) or not bool(self.by_neurons[box].any()) or not self.bound.neurons:
             return found
         seen, graph = dict[str, Tensor](), self.bound.graph
-        row = rows.reshape(-1, *sample(graph, graph.output_name))
+        row = rows.reshape(-1, *sample_shape(graph, graph.output_name))
         self.back(graph.output_name, row, rows.new_zeros(len(box)), box, seen=seen)
         for step in self.bound.kinked:
             if step.output in seen:
                 low, up = (side[:, self.bound.spans[step.reads[0][1]]][box] for side in (self.lower, self.upper))
                 # what the upper line of a ReLU lies above it, at worst, where it bends
-                here, open_ = flat(seen[step.output]), (low < 0) & (up > 0)
+                here, open_ = flatten_samples(seen[step.output]), (low < 0) & (up > 0)
                 gap = (-low * up / (up - low)).where(open_, torch.zeros_like(up))
                 worth = (-here).clamp(min=0) * gap + _SIDE * here.clamp(min=0) * gap
                 scores[:, self.bound.spans[step.reads[0][1]]] += worth.nan_to_num(nan=0.0)

@@ -27,12 +27,12 @@ from itertools import pairwise, zip_longest
 import torch
 from torch import Tensor
 
-from birdnn.bounds.minima import combined, minimum_of, or_unknown, outward, step_multipliers
+from birdnn.bounds.minima import combine_rows, minimum_of, or_unknown, outward_radius, step_multipliers
 from birdnn.bounds.protocol import BoundResult, Choices, Question
-from birdnn.bounds.rules import Relaxation, bent, computes_function, execution_error, relax, value
+from birdnn.bounds.rules import Relaxation, activation_value, computes_function, execution_error, is_bent, relax
 from birdnn.bounds.slopes import Slopes, slopes_used
 from birdnn.boxes import Boxes
-from birdnn.chain import Activation, Affine, Chain, NotAChain, moved
+from birdnn.chain import Activation, Affine, Chain, NotAChain, chain_on_device
 from birdnn.network import Network
 from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import (
@@ -179,7 +179,7 @@ class CrownBound:
         semantics: Semantics = "real",
         record: bool = False,
     ) -> None:
-        chain = moved(net.with_values({}).cpu().chain() if isinstance(net, Network) else net, device)
+        chain = chain_on_device(net.with_values({}).cpu().chain() if isinstance(net, Network) else net, device)
         self.device, self.semantics, self.record = device, semantics, record
         self.over: Over = never
         self.settings = settings or CrownSettings()
@@ -244,7 +244,7 @@ class CrownBound:
         Returns:
             The relaxation of each activation, and the slack of each affine map.
         """
-        centre, radius = boxes.centres(), outward(boxes)
+        centre, radius = boxes.centres(), outward_radius(boxes)
         reach = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
         relaxations: list[Relaxation] = []
         slacks: list[Tensor] = []
@@ -265,7 +265,7 @@ class CrownBound:
             relaxations.append(self._relax(k, low, up))
             # fixed from here on: only the slopes of final rows are optimised, see the module's text
             slopes.append(Slopes.of(relaxations[-1], slacks[k], None, None))
-            reach = self._reach(k, low, up)
+            reach = self._activation_reach(k, low, up)
         slacks.append(self._layer[-1].slack(reach, executed=not self.linear))
         return relaxations, slacks
 
@@ -273,10 +273,10 @@ class CrownBound:
         """Lines around activation ``k``."""
         return relax(self._activation[k], low, up, self.semantics)
 
-    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
+    def _activation_reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
         """Bounds of the absolute values of activation ``k``, shape (boxes, neurons): they are largest at an end."""
         activation = self._activation[k]
-        reach = torch.maximum(value(activation, low).abs(), value(activation, up).abs())
+        reach = torch.maximum(activation_value(activation, low).abs(), activation_value(activation, up).abs())
         error = execution_error(activation, low, up) if self.semantics == "float32" else None
         return reach if error is None else reach + error
 
@@ -284,9 +284,9 @@ class CrownBound:
         self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
     ) -> None:
         """Bound the neurons behind the layers of ``slopes`` whose activation is not yet linear, in place."""
-        self._tighten(low, up, bent(self._activation[len(slopes)], low, up), slopes, slack, centre, radius)
+        self._tighten_neurons(low, up, is_bent(self._activation[len(slopes)], low, up), slopes, slack, centre, radius)
 
-    def _tighten(
+    def _tighten_neurons(
         self,
         low: Tensor,
         up: Tensor,
@@ -331,7 +331,7 @@ class _FinalRows:
         self.net, self.question = net, question
         self.box, self.polytope = box, polytope
         self.relaxations, self.slacks = relaxations, slacks
-        self.centre, self.radius = boxes.centres()[box], outward(boxes)[box]
+        self.centre, self.radius = boxes.centres()[box], outward_radius(boxes)[box]
         self.a, self.b = question.a[polytope], question.b[polytope]
         self.choices: Choices | None = None
 
@@ -340,9 +340,9 @@ class _FinalRows:
         items, n_rows = self.b.shape
         owner = self.box.repeat_interleave(n_rows)
         a, b = self.a.flatten(0, 1), self.b.flatten()
-        rows, constant = self._start(a, b, a.abs(), b.abs(), owner)
-        first = [Slopes.of(r, s, None, None).of_rows(owner) for r, s in self._layers()]
-        plane, constant, _ = self._back(rows, constant, first)
+        rows, constant = self._start_rows(a, b, a.abs(), b.abs(), owner)
+        first = [Slopes.of(r, s, None, None).of_rows(owner) for r, s in self._lines_and_slacks()]
+        plane, constant, _ = self._push_back(rows, constant, first)
         centre, radius = self.centre.repeat_interleave(n_rows, 0), self.radius.repeat_interleave(n_rows, 0)
         plane = plane.view(items, n_rows, plane.shape[1])
         minimum = minimum_of(plane.flatten(0, 1), constant, centre, radius).view(items, n_rows)
@@ -364,10 +364,10 @@ class _FinalRows:
             return best, best_plane[:, None], best[:, None]
         return best, torch.cat([plane, best_plane[:, None]], 1), torch.cat([minimum, best[:, None]], 1)
 
-    def _layers(self) -> Iterator[tuple[Relaxation, Tensor]]:
+    def _lines_and_slacks(self) -> Iterator[tuple[Relaxation, Tensor]]:
         return zip(self.relaxations, self.slacks[:-1], strict=True)
 
-    def _start(self, a: Tensor, b: Tensor, a_size: Tensor, b_size: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
+    def _start_rows(self, a: Tensor, b: Tensor, a_size: Tensor, b_size: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
         """Rows on the last activation's output and constants, from ``a @ y - b`` and the sizes of their terms."""
         last, many = self.net._layer[-1], max(1.0, self.b.shape[1] / COUNTED_ROWS)
         constant = torch.addmv(-b, a, last.bias) - many * torch.linalg.vecdot(a_size, self.slacks[-1][box])
@@ -396,8 +396,10 @@ class _FinalRows:
                 Slopes.of(r, s, lo, hi, storable=self.net.record)
                 for r, s, lo, hi in zip(relaxations, slacks, low, up, strict=True)
             ]
-            rows, constant = self._start(*combined(weights, a, b), *combined(weights, a.abs(), b.abs()), box)
-            plane, constant, passed = self._back(rows, constant, slopes)
+            rows, constant = self._start_rows(
+                *combine_rows(weights, a, b), *combine_rows(weights, a.abs(), b.abs()), box
+            )
+            plane, constant, passed = self._push_back(rows, constant, slopes)
             minimum = minimum_of(plane, constant, centre, radius)
             # of an item without hope, which others of the batch carry along, nothing more is kept
             better = (minimum > best) & hopeful
@@ -425,7 +427,7 @@ class _FinalRows:
             size *= settings.decay
         return best, best_plane
 
-    def _back(self, rows: Tensor, constant: Tensor, slopes: list[Slopes]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _push_back(self, rows: Tensor, constant: Tensor, slopes: list[Slopes]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Rows on the last activation to rows on the inputs; also those on each activation, first layer first."""
         passed = []
         for k in range(len(slopes) - 1, -1, -1):
@@ -439,12 +441,12 @@ def _step(
     r: Relaxation, rows: Tensor, z: Tensor, low: Tensor, up: Tensor | None, size: float
 ) -> tuple[Tensor, Tensor | None]:
     """One signed step of the line weights: the bound's derivative is row times (second line - first line) at z."""
-    low = _coarse(low + size * (r.low[1].at(z) - r.low[0].at(z)).sign() * (rows > 0))
+    low = _round_weight(low + size * (r.low[1].at(z) - r.low[0].at(z)).sign() * (rows > 0))
     if up is not None:
-        up = _coarse(up - size * (r.up[1].at(z) - r.up[0].at(z)).sign() * (rows < 0))
+        up = _round_weight(up - size * (r.up[1].at(z) - r.up[0].at(z)).sign() * (rows < 0))
     return low, up
 
 
-def _coarse(weight: Tensor) -> Tensor:
+def _round_weight(weight: Tensor) -> Tensor:
     """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
     return weight.clamp(0, 1).mul(4096).round().div(4096)

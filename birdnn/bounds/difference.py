@@ -28,7 +28,7 @@ from birdnn.bounds.compiled.bound import CompiledBound, available
 from birdnn.bounds.compiled.state import Integers
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, MarginBound, Question
-from birdnn.bounds.rules import Line, Relaxation, bent, relax, slope_range
+from birdnn.bounds.rules import Line, Relaxation, is_bent, relax, slope_range
 from birdnn.bounds.slopes import Slopes
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine, Chain, NotAChain, Terms, as_activation
@@ -42,7 +42,7 @@ Slant: TypeAlias = tuple[Tensor, Tensor]
 """Multiples of d: the least and the greatest one."""
 
 
-def correspondence(before: Chain, after: Chain) -> str:
+def layer_mismatch(before: Chain, after: Chain) -> str:
     """Why the layers of two chains do not correspond; empty where they do: same sizes, same activations."""
     depths = [len(chain) // 2 + 1 for chain in (before, after)]
     if depths[0] != depths[1]:
@@ -56,15 +56,16 @@ def correspondence(before: Chain, after: Chain) -> str:
                 )
                 return f"affine layer {layer} is {', '.join(sizes)}"
         elif isinstance(one, Activation) and isinstance(other, Activation) and one != other:
-            return f"the activation behind affine layer {layer} is {_named(one)} in A, {_named(other)} in B"
+            a, b = _describe_activation(one), _describe_activation(other)
+            return f"the activation behind affine layer {layer} is {a} in A, {b} in B"
     return ""
 
 
-def _named(layer: Activation) -> str:
+def _describe_activation(layer: Activation) -> str:
     return f"{layer.kind} ({layer.alpha:g})" if layer.alpha else layer.kind
 
 
-def questions(n_outputs: int, device: torch.device) -> Question:
+def difference_questions(n_outputs: int, device: torch.device) -> Question:
     """What to ask of the outputs of A and B: item ``2 j`` bounds ``A_j - B_j`` from below, ``2 j + 1`` the opposite."""
     eye = torch.eye(n_outputs, dtype=torch.float64)
     rows = torch.cat([-eye, eye], 1)
@@ -105,25 +106,25 @@ class Followed(CrownBound):
         if k < self.shared:
             return super()._relax(k, low, up)
         # blocks stand side by side: networks first, the difference or the slope behind
-        activation, own = self._activation[k], self._own(low)
+        activation, own = self._activation[k], self._network_neurons(low)
         usual = relax(activation, low[:, :own], up[:, :own])
-        below, above = self._multiples(activation, low, up)
-        lines = _lines(below, above, low[:, own:], up[:, own:])
+        below, above = self._block_slopes(activation, low, up)
+        lines = _gap_lines(below, above, low[:, own:], up[:, own:])
         size = torch.maximum(low[:, own:].abs(), up[:, own:].abs())
         # as `relax` pays for lines, with the steepest multiple in the place of alpha
-        steepest = 1 + torch.maximum(_largest(*below), _largest(*above))
+        steepest = 1 + torch.maximum(_steepest(*below), _steepest(*above))
         computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * 2 * steepest * (1 + size)
         # a known multiple is a line through zero: what its slope is rounded by is paid with the row (`_Layer.slack`)
-        return _side_by_side(usual, lines.widened(computed.masked_fill(_fixed(below, above), 0.0), None, size))
+        return _side_by_side(usual, lines.widened(computed.masked_fill(_is_fixed(below, above), 0.0), None, size))
 
-    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
+    def _activation_reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
         if k < self.shared:
-            return super()._reach(k, low, up)
-        own = self._own(low)
-        networks = super()._reach(k, low[:, :own], up[:, :own])
-        below, above = self._multiples(self._activation[k], low, up)
+            return super()._activation_reach(k, low, up)
+        own = self._network_neurons(low)
+        networks = super()._activation_reach(k, low[:, :own], up[:, :own])
+        below, above = self._block_slopes(self._activation[k], low, up)
         # outward, for what the product is rounded by
-        steepest = torch.maximum(_largest(*below), _largest(*above)) * (1 + LINE_ROUNDINGS * FLOAT64)
+        steepest = torch.maximum(_steepest(*below), _steepest(*above)) * (1 + LINE_ROUNDINGS * FLOAT64)
         return torch.cat([networks, steepest * torch.maximum(low[:, own:].abs(), up[:, own:].abs())], 1)
 
     def _tighten_layer(
@@ -134,34 +135,34 @@ class Followed(CrownBound):
         if k < self.shared:
             super()._tighten_layer(low, up, slopes, slack, centre, radius)
             return
-        activation, own = self._activation[k], self._own(low)
-        needed = bent(activation, low, up)
+        activation, own = self._activation[k], self._network_neurons(low)
+        needed = is_bent(activation, low, up)
         # what the networks' bounds say of slopes decides whether the last block is worth bounding
         needed[:, own:] = False
-        self._tighten(low, up, needed, slopes, slack, centre, radius)
-        self._agree(low, up)
+        self._tighten_neurons(low, up, needed, slopes, slack, centre, radius)
+        self._tighten_if_paired(low, up)
         needed = torch.zeros_like(needed)
         # also where the multiple is known the reach of the block has to be a number
         known = low[:, own:].isfinite() & up[:, own:].isfinite()
-        needed[:, own:] = ~(_fixed(*self._multiples(activation, low, up)) & known)
-        self._tighten(low, up, needed, slopes, slack, centre, radius)
-        self._agree(low, up)
+        needed[:, own:] = ~(_is_fixed(*self._block_slopes(activation, low, up)) & known)
+        self._tighten_neurons(low, up, needed, slopes, slack, centre, radius)
+        self._tighten_if_paired(low, up)
 
-    def _own(self, low: Tensor) -> int:
+    def _network_neurons(self, low: Tensor) -> int:
         """How many neurons of a layer are those of networks."""
         return low.shape[1] // (self.networks + 1) * self.networks
 
-    def _multiples(self, activation: Activation, low: Tensor, up: Tensor) -> tuple[Slant, Slant]:
+    def _block_slopes(self, activation: Activation, low: Tensor, up: Tensor) -> tuple[Slant, Slant]:
         """What the last block is at least and at most, in multiples of what it was before the activation."""
         if self.networks == 1:
-            own = self._own(low)
+            own = self._network_neurons(low)
             both = slope_range(activation, low[:, :own], up[:, :own])
             return both, both
-        return _slopes(activation, low, up)
+        return _gap_slopes(activation, low, up)
 
-    def _agree(self, low: Tensor, up: Tensor) -> None:
+    def _tighten_if_paired(self, low: Tensor, up: Tensor) -> None:
         if self.networks == 2:
-            _agree(low, up)
+            _tighten_blocks(low, up)
 
 
 class _Differences(Followed):
@@ -172,7 +173,7 @@ class _Differences(Followed):
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; rows are on the outputs of A and then B, multipliers of them in all forms."""
         # `at_a_glance` and the fallback to torch come by here a second time: `_in_forms` must not do it twice
-        return self._recorded(super().bound(self._in_forms(question), boxes, opened, inherited))
+        return self._drop_gap_slopes(super().bound(self._in_forms(question), boxes, opened, inherited))
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """See `CrownBound.sensitivity`."""
@@ -182,7 +183,7 @@ class _Differences(Followed):
         asked_already = question.a.shape[2] == len(self._layer[-1].bias)
         return question if asked_already else in_all_forms(question)
 
-    def _recorded(self, result: BoundResult) -> BoundResult:
+    def _drop_gap_slopes(self, result: BoundResult) -> BoundResult:
         """Without slopes of differences, which are not free: whoever makes the lines again knows them."""
         if result.choices is None:
             return result
@@ -250,7 +251,7 @@ class CompiledDifferenceBound(_Differences, CompiledBound):
         """See `CompiledBound.at_a_glance`."""
         return super().at_a_glance(self._in_forms(question), boxes, opened, inherited)
 
-    def _pairs(self, width: Integers) -> Integers:
+    def _block_sizes(self, width: Integers) -> Integers:
         return block_sizes(width, self.shared, self.networks)
 
 
@@ -286,10 +287,10 @@ def joint_chain(before: Network, after: Network) -> tuple[Chain, int]:
         NotAChain: one of the graphs is something else, or their layers do not correspond.
     """
     one, other = (net.with_values({}).cpu().chain() for net in (before, after))
-    if reason := correspondence(one, other):
+    if reason := layer_mismatch(one, other):
         raise NotAChain(f"the layers do not correspond: {reason}")
     shared = _shared_layers(before, after)
-    return _joint(one, other, shared), shared
+    return _join_chains(one, other, shared), shared
 
 
 class SeparateBound:
@@ -313,11 +314,11 @@ class SeparateBound:
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`, of single rows on the outputs of A and then B, as sums of two bounds."""
-        one, other = self._parts(question)
+        one, other = self._split_question(question)
         first = self.before.bound(one, boxes, opened, inherited[:, : self._split])
         second = self.after.bound(other, boxes, opened, inherited[:, self._split :])
         # both list the items of `opened` in the same order; the sum rounds once
-        lower = below(first.lower + second.lower)
+        lower = next_below(first.lower + second.lower)
         # a plane of zeros cuts nothing away
         plane = boxes.lower.new_zeros(len(lower), 1, boxes.lower.shape[1])
         kept = torch.cat([first.inherited, second.inherited], 1)
@@ -325,11 +326,11 @@ class SeparateBound:
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """Both together."""
-        one, other = self._parts(question)
+        one, other = self._split_question(question)
         first = self.before.sensitivity(one, opened, inherited[:, : self._split])
         return first + self.after.sensitivity(other, opened, inherited[:, self._split :])
 
-    def _parts(self, question: Question) -> tuple[Question, Question]:
+    def _split_question(self, question: Question) -> tuple[Question, Question]:
         if question.b.shape[1] != 1:
             raise ValueError("a sum of two bounds bounds single rows")
         first, second = question.a[..., : self.n_outputs], question.a[..., self.n_outputs :]
@@ -360,23 +361,23 @@ def _shared_layers(before: Network, after: Network) -> int:
     return count
 
 
-def _joint(before: Chain, after: Chain, shared: int) -> Chain:
+def _join_chains(before: Chain, after: Chain, shared: int) -> Chain:
     """One chain: the shared layers, then A, B and B - A block by block."""
     layers: list[Affine | Activation] = []
     for place, (one, other) in enumerate(zip(before, after, strict=True)):
         if isinstance(one, Affine) and isinstance(other, Affine) and place >= 2 * shared:
-            layers.append(_joint_affine(one, other, first=place == 2 * shared))
+            layers.append(_join_affine(one, other, first=place == 2 * shared))
         else:
             layers.append(one)
     return tuple(layers)
 
 
-def _joint_affine(one: Affine, other: Affine, *, first: bool) -> Affine:
+def _join_affine(one: Affine, other: Affine, *, first: bool) -> Affine:
     """``d' = (other - one) h_one + other d``; in the first layer that differs all blocks read the same."""
     a, b = one.terms, other.terms
     terms = Terms(
         # not of the size of ``B - A``: what both were folded with errs by as much as they are large
-        weight=_blocks(a.weight, b.weight, a.weight + b.weight, first),
+        weight=_block_matrix(a.weight, b.weight, a.weight + b.weight, first),
         bias=torch.cat([a.bias, b.bias, a.bias + b.bias]),
         # one more: the two weights, or biases, are subtracted
         roundings=max(a.roundings, b.roundings) + 1,
@@ -384,11 +385,11 @@ def _joint_affine(one: Affine, other: Affine, *, first: bool) -> Affine:
         peak=max(a.peak, b.peak),
         merging=a.merging + b.merging,
     )
-    weight = _blocks(one.weight, other.weight, other.weight - one.weight, first)
+    weight = _block_matrix(one.weight, other.weight, other.weight - one.weight, first)
     return Affine(weight, torch.cat([one.bias, other.bias, other.bias - one.bias]), terms)
 
 
-def _blocks(one: Tensor, other: Tensor, mixed: Tensor, first: bool) -> Tensor:
+def _block_matrix(one: Tensor, other: Tensor, mixed: Tensor, first: bool) -> Tensor:
     if first:
         return torch.cat([one, other, mixed])
     nothing = torch.zeros_like(one)
@@ -397,7 +398,7 @@ def _blocks(one: Tensor, other: Tensor, mixed: Tensor, first: bool) -> Tensor:
     return torch.cat([torch.cat(row, 1) for row in rows])
 
 
-def _slopes(activation: Activation, low: Tensor, up: Tensor) -> tuple[Slant, Slant]:
+def _gap_slopes(activation: Activation, low: Tensor, up: Tensor) -> tuple[Slant, Slant]:
     """What ``s(z + d) - s(z)`` is at least and at most, in multiples of d: the least and the greatest slope of each.
 
     A convex function lies above its tangents: ``s'(z) d`` from below, ``s'(z + d) d`` from above.
@@ -425,35 +426,35 @@ def convexity(activation: Activation) -> int:
             return 0
 
 
-def _largest(least: Tensor, most: Tensor) -> Tensor:
+def _steepest(least: Tensor, most: Tensor) -> Tensor:
     return torch.maximum(least.abs(), most.abs())
 
 
-def _fixed(below: Slant, above: Slant) -> Tensor:
+def _is_fixed(below: Slant, above: Slant) -> Tensor:
     """Where the difference is a multiple of d, which is known exactly."""
     return (below[0] == below[1]) & (above[0] == above[1]) & (below[0] == above[0])
 
 
-def _agree(low: Tensor, up: Tensor) -> None:
+def _tighten_blocks(low: Tensor, up: Tensor) -> None:
     """Let the three blocks tighten each other, in place: d is b - a, b is a + d, a is b - d."""
     n = low.shape[1] // 3
     (a_low, b_low, d_low), (a_up, b_up, d_up) = (torch.split(side, n, 1) for side in (low, up))
     # one after the other: what is tightened here tightens what follows
-    d_low.copy_(torch.maximum(d_low, below(b_low - a_up)))
-    d_up.copy_(torch.minimum(d_up, -below(a_low - b_up)))
-    b_low.copy_(torch.maximum(b_low, below(a_low + d_low)))
-    b_up.copy_(torch.minimum(b_up, -below(-a_up - d_up)))
-    a_low.copy_(torch.maximum(a_low, below(b_low - d_up)))
-    a_up.copy_(torch.minimum(a_up, -below(d_low - b_up)))
+    d_low.copy_(torch.maximum(d_low, next_below(b_low - a_up)))
+    d_up.copy_(torch.minimum(d_up, -next_below(a_low - b_up)))
+    b_low.copy_(torch.maximum(b_low, next_below(a_low + d_low)))
+    b_up.copy_(torch.minimum(b_up, -next_below(-a_up - d_up)))
+    a_low.copy_(torch.maximum(a_low, next_below(b_low - d_up)))
+    a_up.copy_(torch.minimum(a_up, -next_below(d_low - b_up)))
 
 
-def below(value: Tensor) -> Tensor:
+def next_below(value: Tensor) -> Tensor:
     """One float64 further down; minus infinity for what overflowed."""
     known = value.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
     return torch.nextafter(known, known.new_tensor(-math.inf))
 
 
-def _lines(below: Slant, above: Slant, low: Tensor, up: Tensor) -> Relaxation:
+def _gap_lines(below: Slant, above: Slant, low: Tensor, up: Tensor) -> Relaxation:
     """Lines around everything between ``below`` times d and ``above`` times d, for d in ``low .. up``."""
     mixed = (low < 0) & (up > 0)
     width = (up - low).where(mixed, torch.ones_like(up))

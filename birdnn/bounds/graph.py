@@ -63,7 +63,7 @@ class GraphBound(GraphPlan):
             left = ~question.excluded(lower, polytope)
             still = torch.zeros_like(opened).index_put((box, polytope), left)
             flow = batch.flow(still.to(torch.float64) @ question.a.abs().sum(1))
-            hardest = _hardest(box[left], lower[left])
+            hardest = _hardest_items(box[left], lower[left])
             # every multiplier is sound for every row: both halves begin with those that served the hardest item best
             batch.splits[box[left][hardest]] = rows.splits[left][hardest]
             neuron = torch.full_like(still[:, 0], -1, dtype=torch.int64)
@@ -79,7 +79,7 @@ class GraphBound(GraphPlan):
         return inherited[:, 3 * self.neurons :]
 
 
-def _hardest(box: Tensor, lower: Tensor) -> Tensor:
+def _hardest_items(box: Tensor, lower: Tensor) -> Tensor:
     """Of each box the item with the least bound: indices."""
     # `return_index` gives the first place of each box, which after sorting is that of its least bound
     order = lower.argsort()

@@ -84,12 +84,12 @@ def propagate_to(
     fixed = {name: value.to(lower) for name, value in net.values().items()}
     if net.graph.batched:
         shape = (-1, *net.input_shape[1:])
-        found = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)), merged)
+        found = _propagate_nodes(net, fixed, (lower.reshape(shape), upper.reshape(shape)), merged)
         flat = [tuple(end.reshape(len(lower), -1) for end in found[name]) for name in names]
         return tuple((low, high) for low, high in flat)
 
     def single(low: Tensor, high: Tensor) -> tuple[Interval, ...]:
-        found = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)), merged)
+        found = _propagate_nodes(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)), merged)
         return tuple((found[name][0].reshape(-1), found[name][1].reshape(-1)) for name in names)
 
     several: tuple[Interval, ...] = torch.func.vmap(single)(lower, upper)
@@ -151,22 +151,22 @@ def least_rows(a: Tensor, b: Tensor, outputs: Interval) -> Tensor:
     return _or_unknown(rows - b - slack, -torch.inf)
 
 
-def _walk(
+def _propagate_nodes(
     net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mapping[str, Merging] | None
 ) -> dict[str, Interval]:
     """Of all values, of one sample or a batch; as executed in float32 where `merged` is there, else over the reals."""
     semantics: Semantics = "real" if merged is None else "float32"
-    # one tensor twice: `through` and `birdnn.bounds.steps` know an exact number by ``low is high``
+    # one tensor twice: `node_interval` and `birdnn.bounds.steps` know an exact number by ``low is high``
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
-    values[net.input_name] = x if merged is None else flushed(x)
+    values[net.input_name] = x if merged is None else widen_to_flushed(x)
     merging = None if merged is None else Mergings(merged, net.input_name, fixed, x)
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
-        values[node.output] = through(node, inputs, net.graph.dependent, semantics, merging)
+        values[node.output] = node_interval(node, inputs, net.graph.dependent, semantics, merging)
     return values
 
 
-def through(
+def node_interval(
     node: Node,
     inputs: list[Interval],
     dependent: Container[str],
@@ -187,7 +187,7 @@ def through(
     """
     # identity, not equality: an interval without width is still known up to rounding only
     if node.output not in dependent and all(low is high for low, high in inputs):
-        low = high = _apply(node, [number for number, _ in inputs])
+        low = high = _apply_node(node, [number for number, _ in inputs])
     else:  # what nodes make of constants is known up to rounding only, and an interval from there on
         low, high = rule_for(node)(node, inputs)
     error = _error(node, inputs, (low, high), semantics)
@@ -247,7 +247,7 @@ def reach_of(interval: Interval) -> Tensor:
     return torch.maximum(interval[0].abs(), interval[1].abs())
 
 
-def _largest(size: Tensor) -> Tensor:
+def _largest_finite(size: Tensor) -> Tensor:
     """Of those that are finite: where one is not, the terms of all that is made of it say so."""
     return size.nan_to_num(nan=0.0, posinf=0.0).amax()
 
@@ -258,7 +258,7 @@ def _least_size(interval: Interval) -> Tensor:
     return torch.maximum(low, -high).clamp(min=0).nan_to_num(nan=0.0)
 
 
-def flushed(x: Interval) -> Interval:
+def widen_to_flushed(x: Interval) -> Interval:
     """With zero where an input may be flushed to it, even where nothing is computed with it."""
     low, high = x
     return low.where((low <= 0) | (low >= SMALLEST), 0.0), high.where((high >= 0) | (high <= -SMALLEST), 0.0)
@@ -308,11 +308,11 @@ def _terms_of(node: Node, inputs: list[Interval]) -> tuple[int, Tensor, Tensor, 
     if not count:
         return None
     sizes = [reach_of(interval) for interval in inputs]
-    largest = torch.stack([_largest(size) for size in sizes]).amax()
+    largest = torch.stack([_largest_finite(size) for size in sizes]).amax()
     if operator(node.op, node.name).divides and len(inputs) == 2:  # largest where the divisor is smallest
         sizes[1] = _least_size(inputs[1])
     terms = magnitude(node.op, sizes, node.attributes)
-    return count, terms, 1 + torch.maximum(largest, _largest(terms)), sizes
+    return count, terms, 1 + torch.maximum(largest, _largest_finite(terms)), sizes
 
 
 def _or_unknown(end: Tensor, unknown: float) -> Tensor:
@@ -330,21 +330,21 @@ def rule_for(node: Node) -> Rule:
         return RULES[node.op]
     if operator(node.op, node.name).monotone:
         return _monotone
-    raise UnsupportedOpError("", node.op, node.name, _ruled())
+    raise UnsupportedOpError("", node.op, node.name, _ruled_operators())
 
 
-def _ruled() -> tuple[str, ...]:
+def _ruled_operators() -> tuple[str, ...]:
     """The operators that have a rule, for an error."""
     return tuple(sorted({*RULES, *operators_where(lambda row: row.monotone)}))
 
 
-def _apply(node: Node, inputs: list[Tensor]) -> Tensor:
+def _apply_node(node: Node, inputs: list[Tensor]) -> Tensor:
     return apply(node.op, inputs, node.attributes, node.name)
 
 
 def _monotone(node: Node, inputs: list[Interval]) -> Interval:
     """Operators that grow with each of their inputs."""
-    return _apply(node, [low for low, _ in inputs]), _apply(node, [high for _, high in inputs])
+    return _apply_node(node, [low for low, _ in inputs]), _apply_node(node, [high for _, high in inputs])
 
 
 def _product(node: Node, factors: list[Interval]) -> tuple[Tensor, Tensor]:
@@ -356,12 +356,12 @@ def _product(node: Node, factors: list[Interval]) -> tuple[Tensor, Tensor]:
     a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
     radius_a, radius_b = (high_a - low_a) / 2, (high_b - low_b) / 2
     if low_a is high_a:
-        spread = _apply(node, [a.abs(), radius_b])
+        spread = _apply_node(node, [a.abs(), radius_b])
     elif low_b is high_b:
-        spread = _apply(node, [radius_a, b.abs()])
+        spread = _apply_node(node, [radius_a, b.abs()])
     else:
-        spread = _apply(node, [a.abs() + radius_a, radius_b]) + _apply(node, [radius_a, b.abs()])
-    return _apply(node, [a, b]), spread.abs()  # Gemm's alpha may be negative
+        spread = _apply_node(node, [a.abs() + radius_a, radius_b]) + _apply_node(node, [radius_a, b.abs()])
+    return _apply_node(node, [a, b]), spread.abs()  # Gemm's alpha may be negative
 
 
 def _conv(node: Node, inputs: list[Interval]) -> Interval:
@@ -389,7 +389,7 @@ def _gemm(node: Node, inputs: list[Interval]) -> Interval:
 def _sub(node: Node, inputs: list[Interval]) -> Interval:
     """Operators that grow with the first of their inputs and fall with the second."""
     (low_a, high_a), (low_b, high_b) = inputs
-    return _apply(node, [low_a, high_b]), _apply(node, [high_a, low_b])
+    return _apply_node(node, [low_a, high_b]), _apply_node(node, [high_a, low_b])
 
 
 def _where(node: Node, inputs: list[Interval]) -> Interval:
@@ -409,37 +409,37 @@ def _where(node: Node, inputs: list[Interval]) -> Interval:
 def _mul(node: Node, inputs: list[Interval]) -> Interval:
     (low_a, high_a), (low_b, high_b) = inputs
     if node.inputs[0] == node.inputs[1]:  # a square
-        return _hull([_apply(node, [x, x]) for x in (low_a, high_a, _clamped(0.0, inputs[0]))])
-    return _hull([_apply(node, [a, b]) for a in (low_a, high_a) for b in (low_b, high_b)])
+        return _hull([_apply_node(node, [x, x]) for x in (low_a, high_a, _nearest_number(0.0, inputs[0]))])
+    return _hull([_apply_node(node, [a, b]) for a in (low_a, high_a) for b in (low_b, high_b)])
 
 
 def _div(node: Node, inputs: list[Interval]) -> Interval:
     """Of nothing is known where the divisor may be zero."""
     (low_a, high_a), (low_b, high_b) = inputs
     if low_b is high_b:
-        return _hull([_apply(node, [a, low_b]) for a in (low_a, high_a)])
-    low, high = _hull([_apply(node, [a, b]) for a in (low_a, high_a) for b in (low_b, high_b)])
+        return _hull([_apply_node(node, [a, low_b]) for a in (low_a, high_a)])
+    low, high = _hull([_apply_node(node, [a, b]) for a in (low_a, high_a) for b in (low_b, high_b)])
     known = (low_b > 0) | (high_b < 0)
     return low.where(known, torch.nan), high.where(known, torch.nan)
 
 
 def _batch_normalization(node: Node, inputs: list[Interval]) -> Interval:
     low, high = inputs[0]
-    others = [_number(node, interval) for interval in inputs[1:]]
-    return _hull([_apply(node, [low, *others]), _apply(node, [high, *others])])
+    others = [_require_number(node, interval) for interval in inputs[1:]]
+    return _hull([_apply_node(node, [low, *others]), _apply_node(node, [high, *others])])
 
 
-def _turning(place: Callable[[Node], float]) -> Rule:
+def _monotone_each_side(place: Callable[[Node], float]) -> Rule:
     """A function of one number that is monotone on each side of a place, or nearly: flat is allowed."""
 
     def rule(node: Node, inputs: list[Interval]) -> Interval:
         low, high = inputs[0]
-        return _hull([_apply(node, [x]) for x in (low, high, _clamped(place(node), inputs[0]))])
+        return _hull([_apply_node(node, [x]) for x in (low, high, _nearest_number(place(node), inputs[0]))])
 
     return rule
 
 
-def _clamped(value: float, interval: Interval) -> Tensor:
+def _nearest_number(value: float, interval: Interval) -> Tensor:
     """The number of the interval that is nearest to `value`."""
     return torch.full_like(interval[0], value).clamp(min=interval[0], max=interval[1])
 
@@ -449,13 +449,13 @@ def _least_of_gelu(node: Node) -> float:
     return -0.7517915246935645 if node.attributes["approximate"] == "none" else -0.7524614220710163
 
 
-def _from(least: float, holds: Callable[[Tensor, float], Tensor]) -> Rule:
+def _growing_from(least: float, holds: Callable[[Tensor, float], Tensor]) -> Rule:
     """A function that grows where it is defined: above `least`, or from it on. Elsewhere nothing is known."""
 
     def rule(node: Node, inputs: list[Interval]) -> Interval:
         low, high = inputs[0]
         known = holds(low, least)
-        return _apply(node, [low]).where(known, torch.nan), _apply(node, [high]).where(known, torch.nan)
+        return _apply_node(node, [low]).where(known, torch.nan), _apply_node(node, [high]).where(known, torch.nan)
 
     return rule
 
@@ -475,14 +475,14 @@ def _wave(crest: float) -> Rule:
         return (place + turns * math.tau <= high + 1e-7) | ~(reach_of(interval) < _FAR)
 
     def rule(node: Node, inputs: list[Interval]) -> Interval:
-        ends = torch.stack([_apply(node, [x]) for x in inputs[0]])
+        ends = torch.stack([_apply_node(node, [x]) for x in inputs[0]])
         low = torch.where(reaches(inputs[0], crest + math.pi), -1.0, ends.amin(0))
         return low, torch.where(reaches(inputs[0], crest), 1.0, ends.amax(0))
 
     return rule
 
 
-def _odds(own: Tensor, others: Tensor, axis: int, lost: float) -> tuple[Tensor, Tensor]:
+def _log_odds(own: Tensor, others: Tensor, axis: int, lost: float) -> tuple[Tensor, Tensor]:
     """``log(sum over j != i of exp(others_j)) - own_i``, and how far it may be off.
 
     The others are summed before and behind each place, so that nothing cancels. `lost` is added for what underflows.
@@ -500,29 +500,29 @@ def _sums_before(x: Tensor, axis: int) -> Tensor:
     return torch.cumsum(torch.cat([first, x.narrow(axis, 0, x.shape[axis] - 1)], axis), axis)
 
 
-def _odds_of(node: Node, inputs: list[Interval]) -> Interval:
+def _log_odds_range(node: Node, inputs: list[Interval]) -> Interval:
     """Of all other entries against each one, from below and above."""
     (low, high), axis = inputs[0], node.attributes["axis"]
     # what underflows makes these odds smaller, which is the safe side here; `most` has to pay for it
-    least, below = _odds(high, low, axis, 0.0)
-    most, above = _odds(low, high, axis, low.shape[axis] * 1e-300)
+    least, below = _log_odds(high, low, axis, 0.0)
+    most, above = _log_odds(low, high, axis, low.shape[axis] * 1e-300)
     return least - below, most + above
 
 
 def _softmax(node: Node, inputs: list[Interval]) -> Interval:
-    low, high = _odds_of(node, inputs)
+    low, high = _log_odds_range(node, inputs)
     return torch.sigmoid(-high).nan_to_num(nan=0.0), torch.sigmoid(-low).nan_to_num(nan=1.0)
 
 
 def _log_softmax(node: Node, inputs: list[Interval]) -> Interval:
-    low, high = (apply("Softplus", [end], {}) for end in _odds_of(node, inputs))
+    low, high = (apply("Softplus", [end], {}) for end in _log_odds_range(node, inputs))
     return -high, -low
 
 
 def _layer_normalization(node: Node, inputs: list[Interval]) -> Interval:
     """Each entry less the mean over the spread, which is at most the root of one less than their number."""
     low, high = inputs[0]
-    scale, *shift = [_number(node, interval) for interval in inputs[1:]]
+    scale, *shift = [_require_number(node, interval) for interval in inputs[1:]]
     axes = tuple(range(node.attributes["axis"], low.dim()))
     count = math.prod(low.shape[axis] for axis in axes)
     slack = gamma(4 * count + _ROUNDINGS, FLOAT64)
@@ -530,7 +530,7 @@ def _layer_normalization(node: Node, inputs: list[Interval]) -> Interval:
     wide = slack * reach_of(inputs[0]).amax(axes, keepdim=True)
     below = low - (high.sum(axes, keepdim=True) - high + low) / count - wide
     above = high - (low.sum(axes, keepdim=True) - low + high) / count + wide
-    squares = _hull([below * below, above * above, _clamped(0.0, (below, above)) ** 2])
+    squares = _hull([below * below, above * above, _nearest_number(0.0, (below, above)) ** 2])
     narrow, broad = (
         torch.sqrt((1 + sign * slack) * part.sum(axes, keepdim=True) / count + node.attributes["epsilon"])
         for sign, part in zip((-1, 1), squares, strict=True)
@@ -550,14 +550,14 @@ def _hull(candidates: list[Tensor]) -> Interval:
     return stacked.amin(0), stacked.amax(0)
 
 
-def _number(node: Node, interval: Interval) -> Tensor:
+def _require_number(node: Node, interval: Interval) -> Tensor:
     low, high = interval
     if low is not high:
-        raise UnsupportedOpError("", f"{node.op} with a variable operand", node.name, _ruled())
+        raise UnsupportedOpError("", f"{node.op} with a variable operand", node.name, _ruled_operators())
     return low
 
 
-_AT_ZERO = _turning(lambda node: 0.0)
+_AT_ZERO = _monotone_each_side(lambda node: 0.0)
 """LeakyReLU and ELU whatever the sign of alpha, and powers."""
 
 RULES: Mapping[str, Rule] = {
@@ -567,21 +567,21 @@ RULES: Mapping[str, Rule] = {
     "Cos": _wave(0.0),
     "Div": _div,
     "Elu": _AT_ZERO,
-    "Gelu": _turning(_least_of_gelu),
+    "Gelu": _monotone_each_side(_least_of_gelu),
     "Gemm": _gemm,
     "Greater": _sub,
     "GreaterOrEqual": _sub,
-    "HardSwish": _turning(lambda node: -1.5),
+    "HardSwish": _monotone_each_side(lambda node: -1.5),
     "LayerNormalization": _layer_normalization,
     "LeakyRelu": _AT_ZERO,
-    "Log": _from(0.0, torch.gt),
+    "Log": _growing_from(0.0, torch.gt),
     "LogSoftmax": _log_softmax,
     "MatMul": _gemm,
     "Mul": _mul,
     "Pow": _AT_ZERO,
     "Sin": _wave(math.pi / 2),
     "Softmax": _softmax,
-    "Sqrt": _from(0.0, torch.ge),
+    "Sqrt": _growing_from(0.0, torch.ge),
     "Sub": _sub,
     "Where": _where,
 }

@@ -11,7 +11,7 @@ from birdnn.boxes import Boxes
 from birdnn.rounding import FLOAT64, LOST64, SUM_ROUNDINGS
 
 
-def outward(boxes: Boxes) -> Tensor:
+def outward_radius(boxes: Boxes) -> Tensor:
     """Half of the widths, and what the rounding of centres, widths and products with them can hide: (boxes, inputs)."""
     # of the corners, not of the widths: on a narrow box far from zero the centre rounds as much as the corners do
     size = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
@@ -19,9 +19,9 @@ def outward(boxes: Boxes) -> Tensor:
 
 
 def minimum_of(rows: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
-    """Minimum of ``rows @ x + constant`` over each box, shape (rows,), with `radius` from `outward`."""
+    """Minimum of ``rows @ x + constant`` over each box, shape (rows,), with `radius` from `outward_radius`."""
     minimum = torch.linalg.vecdot(rows, centre) - torch.linalg.vecdot(rows.abs(), radius) + constant
-    # `radius` pays for both dot products (see `outward`), this for adding the constant to them
+    # `radius` pays for both dot products (see `outward_radius`), this for adding the constant to them
     return or_unknown(minimum - 4 * FLOAT64 * constant.abs() - LOST64)
 
 
@@ -30,7 +30,7 @@ def or_unknown(lower: Tensor) -> Tensor:
     return lower.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
-def combined(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def combine_rows(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of each item, weighed: (items, rows, outputs) and (items, rows) -> (items, outputs) and (items,)."""
     bound: Tensor = torch.linalg.vecdot(weights, b)
     return torch.einsum("ir,iro->io", weights, a), bound
@@ -49,6 +49,6 @@ def step_multipliers(weights: Tensor, margins: Tensor, size: float) -> Tensor:
     return coarse.scatter_add(1, largest, 1 - coarse.sum(1, keepdim=True))
 
 
-def flat(values: Tensor) -> Tensor:
+def flatten_samples(values: Tensor) -> Tensor:
     """All entries of each sample in a row, (n, *value) to (n, entries); also of values that are single numbers."""
     return values.reshape(len(values), math.prod(values.shape[1:]))

@@ -72,8 +72,8 @@ class GraphPlan:
         self.steps, self.known = steps_of(net, device, semantics)
         self.constants = {name: value.detach() for name, value in net.values().items()}
         self.places = {step.output: place for place, step in enumerate(self.steps)}
-        self.readers = _readers(self.steps)
-        self.spans = _spans(self.readers, net)
+        self.readers = _find_readers(self.steps)
+        self.spans = _neuron_spans(self.readers, net)
         self.neurons = sum(span.stop - span.start for span in self.spans.values())
         # the sign of an input is known better by a cut of the box
         self.kinked = [step for step in self.steps if is_kinked(step) and step.reads[0][1] != net.input_name]
@@ -126,7 +126,7 @@ def _is_recordable(bends: Sequence[Step]) -> bool:
     return known and len(names) == len(bends) == len(set(names))
 
 
-def _readers(steps: Sequence[Step]) -> dict[str, list[tuple[Step, int]]]:
+def _find_readers(steps: Sequence[Step]) -> dict[str, list[tuple[Step, int]]]:
     """The nodes that are not affine in a value, and its places among their operands."""
     found = dict[str, list[tuple[Step, int]]]()
     for step in steps:
@@ -135,7 +135,7 @@ def _readers(steps: Sequence[Step]) -> dict[str, list[tuple[Step, int]]]:
     return found
 
 
-def _spans(names: Iterable[str], net: Network) -> dict[str, slice]:
+def _neuron_spans(names: Iterable[str], net: Network) -> dict[str, slice]:
     """Places of the values on which planes depend, among all their entries."""
     spans, end = dict[str, slice](), 0
     for name in names:

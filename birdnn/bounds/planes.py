@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.interval import Interval, reach_of
-from birdnn.bounds.minima import flat
+from birdnn.bounds.minima import flatten_samples
 from birdnn.bounds.rules import relax
 from birdnn.chain import as_activation
 from birdnn.graph import Node
@@ -136,7 +136,7 @@ def planes_of(node: Node, operands: list[Interval], result: Interval, known: Int
         known: a narrower one that holds it wherever the planes will be asked, as on one side of a split.
     """
     # planes without slope hold whatever else is true, so that these may use all that is known of the box
-    flat = _flat(operands, known or result)
+    flat = _flat_planes(operands, known or result)
     # never `known`: what is true of a value on one side of a split is not true on all of the operands' intervals
     made = RULES[node.op](node, operands, result) if operands else None
     if made is None:
@@ -149,17 +149,17 @@ def planes_of(node: Node, operands: list[Interval], result: Interval, known: Int
     def outside(planes: tuple[Plane, Plane], sign: int, other: Plane) -> tuple[Plane, Plane]:
         moved = [plane.moved(sign * (room + FLOAT64 * _ROUNDINGS * plane.size(operands))) for plane in planes]
         # a plane that overflowed, or was divided by a width of zero, says nothing
-        first, second = (plane.where(_finite(plane), other) for plane in moved)
+        first, second = (plane.where(_is_finite(plane), other) for plane in moved)
         return first, second
 
     return Planes(outside(made.low, -1, flat.low[0]), outside(made.up, 1, flat.up[0]), made.start)
 
 
-def _finite(plane: Plane) -> Tensor:
+def _is_finite(plane: Plane) -> Tensor:
     return torch.stack([*plane.slopes, plane.offset]).isfinite().all(0)
 
 
-def _flat(operands: Sequence[Interval], result: Interval) -> Planes:
+def _flat_planes(operands: Sequence[Interval], result: Interval) -> Planes:
     """The ends of the value's interval."""
     nothing = tuple(torch.zeros_like(result[0]) for _ in operands)
     low, up = Plane(nothing, result[0]), Plane(nothing, result[1])
@@ -167,13 +167,13 @@ def _flat(operands: Sequence[Interval], result: Interval) -> Planes:
     return Planes((low, low), (up, up), (half, half))
 
 
-def _activation(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
+def _activation_planes(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
     """Lines of an activation that chains know."""
     activation = as_activation(node)
     if activation is None:
         return None
     low, up = operands[0]
-    found = relax(activation, flat(low), flat(up))
+    found = relax(activation, flatten_samples(low), flatten_samples(up))
 
     def plane(slope: Tensor, offset: Tensor | None) -> Plane:
         level = torch.zeros_like(slope) if offset is None else offset
@@ -232,7 +232,7 @@ class Curve:
         return Plane((slope,), self.value(point) - slope * point)
 
 
-def _curved(curve: Callable[[Node], Curve | None]) -> Rule:
+def _curve_rule(curve: Callable[[Node], Curve | None]) -> Rule:
     def rule(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
         found = curve(node)
         return None if found is None else found.planes(operands[0], result)
@@ -338,7 +338,7 @@ def _reciprocal_curvature(low: Tensor, up: Tensor) -> Interval:
 _RECIPROCAL = Curve(torch.reciprocal, lambda x: -1 / (x * x), _reciprocal_curvature)
 
 
-def _products(u: Interval, v: Interval) -> tuple[tuple[Plane, Plane], tuple[Plane, Plane]]:
+def _mccormick_planes(u: Interval, v: Interval) -> tuple[tuple[Plane, Plane], tuple[Plane, Plane]]:
     """Two planes below and two above ``u v`` (McCormick)."""
     (low_u, up_u), (low_v, up_v) = u, v
     low = Plane((low_v, low_u), -low_u * low_v), Plane((up_v, up_u), -up_u * up_v)
@@ -357,7 +357,7 @@ def _mul(node: Node, operands: list[Interval], result: Interval) -> Planes:
 
         low, up = ((of_both(a), of_both(b)) for a, b in (found.low, found.up))
         return Planes(low, up, found.start)
-    low, up = _products(*operands)
+    low, up = _mccormick_planes(*operands)
     return Planes(low, up, (half, half))
 
 
@@ -370,7 +370,7 @@ def _div(node: Node, operands: list[Interval], result: Interval) -> Planes:
     room = 2.0**-50 * reach_of(inverse)
     inverse = inverse[0] - room, inverse[1] + room
     lines = _RECIPROCAL.planes(operands[1], inverse)
-    low, up = _products(operands[0], inverse)
+    low, up = _mccormick_planes(operands[0], inverse)
     half = torch.full_like(result[0], 0.5)
     # what the lines were computed with would be multiplied, and is not in the room that `planes_of` leaves
     far = FLOAT64 * _ROUNDINGS * (1 + reach_of(operands[1]) + reach_of(inverse))
@@ -426,7 +426,7 @@ def _clip(node: Node, operands: list[Interval], result: Interval) -> Planes | No
     """Flat, steep, flat: convex at the lower kink, concave at the upper one; or the lines of a ReLU, if it is one."""
     # a Clip that ends at the largest float32 is a ReLU below it and no further
     if as_activation(node) is not None and bool((operands[0][1] <= node.attributes["max"]).all()):
-        return _activation(node, operands, result)
+        return _activation_planes(node, operands, result)
     least, most = (torch.full_like(result[0], float(node.attributes[name])) for name in ("min", "max"))
     up = _above_clip(operands[0], least, most)
     low = _above_clip((-operands[0][1], -operands[0][0]), -most, -least)
@@ -465,22 +465,22 @@ RULES: Mapping[str, Rule] = {
     "Clip": _clip,
     "Cos": _wave(-1, torch.sin),
     "Div": _div,
-    "Elu": _activation,
-    "Erf": _curved(_erf),
-    "Exp": _curved(_exp),
-    "Gelu": _curved(_gelu),
-    "LeakyRelu": _activation,
-    "Log": _curved(_log),
+    "Elu": _activation_planes,
+    "Erf": _curve_rule(_erf),
+    "Exp": _curve_rule(_exp),
+    "Gelu": _curve_rule(_gelu),
+    "LeakyRelu": _activation_planes,
+    "Log": _curve_rule(_log),
     "Max": _max,
     "Min": _min,
     "Mul": _mul,
-    "Pow": _curved(_power),
-    "Relu": _activation,
-    "Sigmoid": _activation,
+    "Pow": _curve_rule(_power),
+    "Relu": _activation_planes,
+    "Sigmoid": _activation_planes,
     "Sin": _wave(1, torch.cos),
-    "Softplus": _curved(_softplus),
-    "Sqrt": _curved(_sqrt),
-    "Tanh": _activation,
+    "Softplus": _curve_rule(_softplus),
+    "Sqrt": _curve_rule(_sqrt),
+    "Tanh": _activation_planes,
     "Where": _where,
 }
 """Operator -> planes around it; all others lie between the ends of their intervals."""

@@ -110,8 +110,8 @@ class Left:
         boxes: these after clipping; `opened`: their polytopes that are not yet excluded, shape (m, polytopes).
         score: lower bound of the worst open item of each, shape (m,).
         edge: which edge of each to halve, shape (m,); from the number of inputs on neurons are counted.
-        suspicious: on which of them a candidate (`birdnn.verify.work.candidates`) may be a counterexample, shape (m,);
-            all where nobody has looked.
+        suspicious: on which of them a candidate (`birdnn.verify.work.candidate_points`) may be a counterexample,
+            shape (m,); all where nobody has looked.
         used: the plane that closed each item, none where neurons were split, or those that moved a face of its box
             as far as it moved, shape (items, planes); where choices are kept.
     """

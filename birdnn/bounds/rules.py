@@ -110,7 +110,7 @@ def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Seman
     size = torch.maximum(lower.abs(), upper.abs())
     # the second term is for rows, which have an entry, and so a product and a sum, for each neuron
     computed = (LINE_ROUNDINGS + 2 * lower.shape[1]) * FLOAT64 * (1 + abs(activation.alpha)) * (1 + size)
-    if _function(activation).straight == "both sides":  # elsewhere the lines are the function itself
+    if _function_of(activation).straight == "both sides":  # elsewhere the lines are the function itself
         computed = computed.where((lower < 0) & (upper > 0), torch.zeros_like(computed))
     executed = execution_error(activation, lower, upper) if semantics == "float32" else None
     return relaxation.widened(computed, executed, size)
@@ -123,23 +123,23 @@ def execution_error(activation: Activation, lower: Tensor, upper: Tensor) -> Ten
     if activation.kind == "leaky_relu":
         share = FLOAT32 if abs(activation.alpha) >= SMALLEST else 1.0  # below it may be flushed to zero
         return share * abs(activation.alpha) * lower.clamp(max=0).abs() + SMALLEST
-    error = _function(activation).float32_error
+    error = _function_of(activation).float32_error
     if error is None:
         raise KeyError(f"what a float32 runtime errs by in activation {activation.kind!r} is unknown")
     # of each of these functions, also of an ELU that falls and rises again, the absolute value is largest at an end
-    size = torch.maximum(value(activation, lower).abs(), value(activation, upper).abs())
+    size = torch.maximum(activation_value(activation, lower).abs(), activation_value(activation, upper).abs())
     return max(1.0, abs(activation.alpha)) * error + FLOAT32 * size + SMALLEST
 
 
-def value(activation: Activation, z: Tensor) -> Tensor:
+def activation_value(activation: Activation, z: Tensor) -> Tensor:
     """The activation itself, elementwise."""
     name, _ = activation_function(activation.kind)
     return apply(name, [z], {"alpha": activation.alpha})
 
 
-def bent(activation: Activation, lower: Tensor, upper: Tensor) -> Tensor:
+def is_bent(activation: Activation, lower: Tensor, upper: Tensor) -> Tensor:
     """Between which pre-activations an activation is not known to be linear, shape of ``lower``."""
-    match _function(activation).straight:
+    match _function_of(activation).straight:
         case "both sides":
             return (lower < 0) & (upper > 0)
         case "right":
@@ -150,17 +150,17 @@ def bent(activation: Activation, lower: Tensor, upper: Tensor) -> Tensor:
 
 def computes_function(activation: Activation) -> bool:
     """Does it take more than comparisons and products, so that what float32 runtimes return differs?"""
-    return _function(activation).float32_error is not None
+    return _function_of(activation).float32_error is not None
 
 
-def _function(activation: Activation) -> Function:
+def _function_of(activation: Activation) -> Function:
     return activation_function(activation.kind)[1]
 
 
 def slope_range(activation: Activation, low: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """The least and the greatest slope of an activation between two pre-activations, rounded outward; NaN of NaN."""
     least, most = SLOPES[activation.kind](low, up, activation.alpha)
-    if _function(activation).straight == "both sides":  # nothing was computed
+    if _function_of(activation).straight == "both sides":  # nothing was computed
         return least, most
     # far more than the few units in the last place that the functions err by, and nothing beside what a bound loses
     return least - 1e-12 * (1 + least.abs()), most + 1e-12 * (1 + most.abs())
@@ -223,7 +223,7 @@ def _s_shaped(
     up = _upper_tangents(lower, upper, f, slope)
     mirrored = _upper_tangents(-upper, -lower, f, slope)
     # f(z) = twin - f(-z) >= twin - (s * (-z) + t)
-    low = tuple(Line(line.slope, twin - _offset(line)) for line in mirrored)
+    low = tuple(Line(line.slope, twin - _offset_or_zero(line)) for line in mirrored)
     return Relaxation((low[0], low[1]), up, torch.full_like(lower, 0.5))
 
 
@@ -261,7 +261,7 @@ def _upper_tangents(
         lines.append(
             Line(
                 torch.where(possible, tangent.slope, chord.slope),
-                torch.where(possible, _offset(tangent), _offset(chord)) + 4e-16,
+                torch.where(possible, _offset_or_zero(tangent), _offset_or_zero(chord)) + 4e-16,
             )
         )
     return lines[0], lines[1]
@@ -283,12 +283,14 @@ def _tangent(point: Tensor, at_point: Tensor, slope: Tensor) -> Line:
     return Line(slope, at_point - slope * point)
 
 
-def _offset(line: Line) -> Tensor:
+def _offset_or_zero(line: Line) -> Tensor:
     return torch.zeros_like(line.slope) if line.offset is None else line.offset
 
 
 def _flat_where(mask: Tensor, level: Tensor, line: Line) -> Line:
-    return Line(torch.where(mask, torch.zeros_like(line.slope), line.slope), torch.where(mask, level, _offset(line)))
+    return Line(
+        torch.where(mask, torch.zeros_like(line.slope), line.slope), torch.where(mask, level, _offset_or_zero(line))
+    )
 
 
 def _elu_value(z: Tensor, alpha: float) -> Tensor:

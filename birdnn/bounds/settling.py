@@ -41,7 +41,7 @@ def best_multipliers(
         return None
     box = [*zip(lower, upper, strict=True)]
     # variables x and t: t is to be least, and no row above it
-    dual = _duals(
+    dual = _solve_duals(
         np.vstack([np.hstack([a, -np.ones((len(b), 1))]), np.hstack([-sign, np.zeros((len(level), 1))])]),
         np.concatenate([-b, level]),
         [*box, (None, None)],
@@ -49,7 +49,7 @@ def best_multipliers(
     if dual is not None:
         return dual[: len(b)], dual[len(b) :]
     # nothing of the box lies on all sides: by how much they miss each other, times enough, lifts any row
-    dual = _duals(np.hstack([-sign, -np.ones((len(level), 1))]), level, [*box, (0.0, None)])
+    dual = _solve_duals(np.hstack([-sign, -np.ones((len(level), 1))]), level, [*box, (0.0, None)])
     if dual is None:
         return None
     plane = dual @ sign
@@ -61,7 +61,7 @@ def best_multipliers(
     return np.full(len(b), 1.0 / len(b)), dual * (needed / missed)
 
 
-def _duals(matrix: Floats, limits: Floats, box: Sequence[tuple[float | None, float | None]]) -> Floats | None:
+def _solve_duals(matrix: Floats, limits: Floats, box: Sequence[tuple[float | None, float | None]]) -> Floats | None:
     """Of ``matrix @ v <= limits``, where the last variable is to be least; they sum to one over what it bounds."""
     cost = np.zeros(matrix.shape[1])
     cost[-1] = 1.0

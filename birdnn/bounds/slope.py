@@ -65,13 +65,13 @@ class CompiledSlopeBound(Followed, CompiledBound):
         threads: int | None = None,
         always: bool = False,
     ) -> None:
-        # before the base class packs the layers, which asks `_pairs`, and that asks for `shared`
+        # before the base class packs the layers, which asks `_block_sizes`, and that asks for `shared`
         self.shared = 0
         # a tree of signs of neurons knows nothing of slopes
         settings = replace(settings or CrownSettings(), splits=None)
         super().__init__(slope_chain(net, direction), settings, threads=threads, always=always)
 
-    def _pairs(self, width: Integers) -> Integers:
+    def _block_sizes(self, width: Integers) -> Integers:
         return block_sizes(width, self.shared, self.networks)
 
 
@@ -104,13 +104,13 @@ def slope_chain(net: Network, direction: int) -> Chain:
 def _with_slopes(layer: Affine, direction: int | None) -> Affine:
     """The map of both blocks; of the first layer slopes are a column of the weights, and read nothing."""
     terms = layer.terms
-    weight, bias = _both(layer.weight, layer.bias, direction)
-    size, offset = _both(terms.weight, terms.bias, direction)
+    weight, bias = _stack_blocks(layer.weight, layer.bias, direction)
+    size, offset = _stack_blocks(terms.weight, terms.bias, direction)
     # a slope is summed of the terms of its neuron, or of fewer: all counts of the terms hold for it
     return Affine(weight, bias, replace(terms, weight=size, bias=offset))
 
 
-def _both(weight: Tensor, bias: Tensor, direction: int | None) -> tuple[Tensor, Tensor]:
+def _stack_blocks(weight: Tensor, bias: Tensor, direction: int | None) -> tuple[Tensor, Tensor]:
     nothing = torch.zeros_like(weight)
     # the slopes of the first map do not depend on the inputs: zeros for weights, and the weights as a constant
     if direction is not None:

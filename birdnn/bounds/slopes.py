@@ -32,16 +32,16 @@ class Slopes:
         storable: bool = False,
     ) -> Slopes:
         """Lines by their weights; `storable`: those that were mixed get slopes that float32 holds."""
-        low, low_offset = _mix(relaxation.low, relaxation.start if low_weight is None else low_weight)
+        low, low_offset = _mix_lines(relaxation.low, relaxation.start if low_weight is None else low_weight)
         if relaxation.one_upper:
             up, up_offset = relaxation.up[0].slope, relaxation.up[0].offset
         else:
-            up, up_offset = _mix(relaxation.up, relaxation.start if up_weight is None else up_weight)
+            up, up_offset = _mix_lines(relaxation.up, relaxation.start if up_weight is None else up_weight)
             if storable:
-                up, up_offset = _storable(up, up_offset, relaxation, 1)
+                up, up_offset = _make_storable(up, up_offset, relaxation, 1)
         # a line without a choice is not recorded (`slopes_used`), and need not be one that float32 holds
         if storable and relaxation.low[0] is not relaxation.low[1]:
-            low, low_offset = _storable(low, low_offset, relaxation, -1)
+            low, low_offset = _make_storable(low, low_offset, relaxation, -1)
         # z may be off by `slack`, which a line passes on by its slope: away from the function on either side
         down, above = -low.abs() * slack, up.abs() * slack
         if low_offset is not None:
@@ -55,15 +55,15 @@ class Slopes:
 
     def back(self, rows: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Lower-bounding rows on the pre-activation, from rows on the activation, shape (rows, neurons)."""
-        slope, offset = self._taken(rows)
+        slope, offset = self._taken_lines(rows)
         return rows * slope, constant + torch.linalg.vecdot(rows, offset)
 
     def forward(self, rows: Tensor, z: Tensor) -> Tensor:
         """The line that `back` took for each entry of ``rows``, at pre-activation ``z``."""
-        slope, offset = self._taken(rows)
+        slope, offset = self._taken_lines(rows)
         return torch.addcmul(offset, z, slope)
 
-    def _taken(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _taken_lines(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Slope and offset of the line that bounds each entry from below."""
         negative = rows < 0
         slope = torch.where(negative, self.pack[:, 1], self.pack[:, 0])
@@ -85,7 +85,7 @@ def slopes_used(relaxations: list[Relaxation], slopes: list[Slopes], passed: lis
     return torch.cat(found, 1)
 
 
-def _mix(lines: tuple[Line, Line], weight: Tensor) -> tuple[Tensor, Tensor | None]:
+def _mix_lines(lines: tuple[Line, Line], weight: Tensor) -> tuple[Tensor, Tensor | None]:
     """The convex combination of two lines, as slope and offset."""
     first, second = lines
     if first is second:
@@ -100,7 +100,7 @@ def _mix(lines: tuple[Line, Line], weight: Tensor) -> tuple[Tensor, Tensor | Non
     )
 
 
-def _storable(slope: Tensor, offset: Tensor | None, r: Relaxation, side: int) -> tuple[Tensor, Tensor | None]:
+def _make_storable(slope: Tensor, offset: Tensor | None, r: Relaxation, side: int) -> tuple[Tensor, Tensor | None]:
     """A line with a slope that float32 holds, moved to its side by what that costs.
 
     One without an offset leaves zero between two slopes that float32 holds, and a rounded slope lies there too.

@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from birdnn.bounds.interval import Interval, reach_of, through
-from birdnn.bounds.minima import flat
+from birdnn.bounds.interval import Interval, reach_of, node_interval
+from birdnn.bounds.minima import flatten_samples
 from birdnn.bounds.planes import RULES, Plane, Planes, planes_of
-from birdnn.bounds.rules import bent
+from birdnn.bounds.rules import is_bent
 from birdnn.chain import as_activation
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
@@ -67,7 +67,7 @@ class Step:
 
         def one(*ends: Tensor) -> Interval:
             pairs = list(zip(ends[::2], ends[1::2], strict=True))
-            return through(self.node, self.all_operands(pairs), dependent, semantics)
+            return node_interval(self.node, self.all_operands(pairs), dependent, semantics)
 
         ends = [end for pair in values for end in pair]
         low, up = one(*ends) if self.batched else torch.func.vmap(one)(*ends)
@@ -80,28 +80,30 @@ class Step:
 
     def computed(self, *values: Tensor) -> Tensor:
         """What it computes of what it reads, of a batch or of one sample."""
-        return apply(self.node.op, self._filled(values, _middle), self.node.attributes, self.node.name)
+        return apply(self.node.op, self._fill_operands(values, _midpoint), self.node.attributes, self.node.name)
 
     def linear(self, *values: Tensor) -> Tensor:
         """Its linear part, where it is affine."""
         # constants that are known up to rounding take part with their middles; `Straight` pays for the rest
         part = operator(self.node.op).linear_part
-        operands = part(self._filled(values, _middle), [known is None for known in self.operands]) if part else None
+        operands = (
+            part(self._fill_operands(values, _midpoint), [known is None for known in self.operands]) if part else None
+        )
         if operands is None:
             raise AssertionError(f"{self.node.op} is not affine in what it reads")
         return apply(self.node.op, operands, self.node.attributes, self.node.name)
 
     def terms(self, constant: Callable[[Interval], Tensor], *values: Tensor) -> Tensor:
         """The sum of the absolute terms of an affine node, of absolute values and what `constant` makes of others."""
-        return magnitude(self.node.op, self._filled(values, constant), self.node.attributes)
+        return magnitude(self.node.op, self._fill_operands(values, constant), self.node.attributes)
 
     def transposed(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Rows on its value, (n, *value), to rows on what it reads, where it is affine."""
-        return self._pulled(self.linear, rows)
+        return self._pull_rows(self.linear, rows)
 
     def flow(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The same with the absolute values of all constants."""
-        return self._pulled(partial(self.terms, reach_of), rows)
+        return self._pull_rows(partial(self.terms, reach_of), rows)
 
     def mapped(self, function: Callable[..., Tensor], values: Sequence[Tensor]) -> Tensor:
         """A function of what it reads, of a batch of it."""
@@ -118,14 +120,14 @@ class Step:
         """All operands, constants too, in the shape of its value, (boxes, *value) each."""
         whole, reads, found = (len(values[0][0]), *self.shape), iter(zip(values, self.shapes, strict=True)), []
         for operand in self.operands:
-            low, up = operand or next(_each(ends, (-1, *self._aligned(shape))) for ends, shape in reads)
+            low, up = operand or next(_reshape_ends(ends, (-1, *self._align_shape(shape))) for ends, shape in reads)
             found.append((low.expand(whole), up.expand(whole)))
         return found
 
     def gathered(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Rows on an operand that was spread to the value's shape, (n, *value), to rows on itself, (n, *shape)."""
         # where an operand was broadcast one of its entries is read at several places, and their rows on it add up
-        wide = [k + 1 for k, size in enumerate(self._aligned(shape)) if size == 1 and self.shape[k] != 1]
+        wide = [k + 1 for k, size in enumerate(self._align_shape(shape)) if size == 1 and self.shape[k] != 1]
         whole: Tensor = rows.sum(wide, keepdim=True) if wide else rows
         return whole.reshape(len(rows), *shape)
 
@@ -138,22 +140,22 @@ class Step:
             kinked: Tensor = (low < most) & (up > least) & ((low < least) | (up > most))
             return kinked
         if activation is not None:
-            return bent(activation, low, up)
+            return is_bent(activation, low, up)
         return torch.zeros_like(low).bool() if node.op == "Where" and place == 0 else low < up
 
-    def _aligned(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def _align_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (*(1,) * (len(self.shape) - len(shape)), *shape)
 
-    def _filled(self, values: Sequence[Tensor], constant: Callable[[Interval], Tensor]) -> list[Tensor]:
+    def _fill_operands(self, values: Sequence[Tensor], constant: Callable[[Interval], Tensor]) -> list[Tensor]:
         """All operands: `values` of those that it reads, and what `constant` makes of the others."""
         reads = iter(values)
         return [next(reads) if known is None else constant(known) for known in self.operands]
 
-    def _pulled(self, function: Callable[..., Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+    def _pull_rows(self, function: Callable[..., Tensor], rows: Tensor) -> tuple[Tensor, ...]:
         """The vector-Jacobian product of a linear function of what it reads."""
         # the derivative of a linear function is the same at every point: ones will do
         lead = (len(rows),) * self.batched
-        pull = _pull(function, *(rows.new_ones(*lead, *shape) for shape in self.shapes))
+        pull = _vjp_at(function, *(rows.new_ones(*lead, *shape) for shape in self.shapes))
         found: tuple[Tensor, ...] = pull(rows) if self.batched else torch.func.vmap(pull)(rows)
         return found
 
@@ -178,16 +180,16 @@ def steps_of(
         if node.output not in graph.dependent:
             operands = [known[name] for name in node.inputs]
             # exact where the node only moves entries; else an interval, over the reals as well: we round, too
-            known[node.output] = through(node, operands, graph.dependent, semantics)
+            known[node.output] = node_interval(node, operands, graph.dependent, semantics)
             continue
         reads = tuple((place, name) for place, name in enumerate(node.inputs) if name in graph.dependent)
         constants = tuple(known.get(name) for name in node.inputs)
         step = Step(
             node=node,
-            shape=sample(graph, node.output),
+            shape=sample_shape(graph, node.output),
             batched=graph.batched,
             reads=reads,
-            shapes=tuple(sample(graph, name) for _, name in reads),
+            shapes=tuple(sample_shape(graph, name) for _, name in reads),
             operands=constants,
             affine=_is_affine(node, constants, graph),
             multiplications=_multiplications(net, node),
@@ -200,17 +202,17 @@ def steps_of(
     return steps, known
 
 
-def sample(graph: Graph, name: str) -> tuple[int, ...]:
+def sample_shape(graph: Graph, name: str) -> tuple[int, ...]:
     """The shape of a value for one sample, without the axis of a batch."""
     return tuple(graph.shapes[name][graph.batched :])
 
 
-def _middle(interval: Interval) -> Tensor:
+def _midpoint(interval: Interval) -> Tensor:
     low, up = interval
     return low if low is up else (low + up) / 2
 
 
-def _each(interval: Interval, shape: tuple[int, ...]) -> Interval:
+def _reshape_ends(interval: Interval, shape: tuple[int, ...]) -> Interval:
     return interval[0].reshape(shape), interval[1].reshape(shape)
 
 
@@ -237,7 +239,7 @@ def _multiplications(net: Network, node: Node) -> float:
     return float(max([size, *map(math.prod, constant)]))
 
 
-def _pull(function: Callable[..., Tensor], *values: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
+def _vjp_at(function: Callable[..., Tensor], *values: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """The vector-Jacobian product of a function at a point."""
     pull: Callable[[Tensor], tuple[Tensor, ...]] = torch.func.vjp(function, *values)[1]
     return pull
@@ -269,15 +271,15 @@ class Straight:
         slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
         if any(known is not None and known[0] is not known[1] for known in step.operands):
             # `computed` and `linear` take the middle of such a constant; it may lie as far away as its interval reaches
-            slack = slack + (terms - step.mapped(partial(step.terms, _least), reaches)).clamp(min=0)
+            slack = slack + (terms - step.mapped(partial(step.terms, _middle_size), reaches)).clamp(min=0)
         slack = slack if executed is None else slack + executed
         # infinite slack loses everything; a comparison with NaN is false, and loses it, too
         self.slack = slack.where(_in_range(terms, reaches), torch.inf)
 
     def back(self, rows: Tensor, box: Tensor) -> Back:
         """Rows on its value, (n, *value), of the boxes ``box``, (n,), to rows on what it reads."""
-        level = flat(rows * self._offset)
-        lost = _lost(rows, self.slack, box)
+        level = flatten_samples(rows * self._offset)
+        lost = _lost_to_slack(rows, self.slack, box)
         return list(self.step.transposed(rows)), level.sum(1) - lost, level.abs().sum(1) + lost
 
     def flow(self, rows: Tensor) -> Sequence[Tensor]:
@@ -285,18 +287,18 @@ class Straight:
         return self.step.flow(rows)
 
 
-def _least(interval: Interval) -> Tensor:
-    return _middle(interval).abs()
+def _middle_size(interval: Interval) -> Tensor:
+    return _midpoint(interval).abs()
 
 
 def _in_range(terms: Tensor, reaches: Sequence[Tensor]) -> Tensor:
     """Where float64 bounds hold: what underflows is small beside everything, see `birdnn.rounding.LOST64`."""
-    largest = torch.stack([flat(reach).amax(1) for reach in reaches]).amax(0)
+    largest = torch.stack([flatten_samples(reach).amax(1) for reach in reaches]).amax(0)
     return (terms < RANGE64) & (largest < RANGE64).reshape(-1, *(1,) * (terms.dim() - 1))
 
 
-def _lost(rows: Tensor, slack: Tensor, box: Tensor) -> Tensor:
-    lost: Tensor = torch.linalg.vecdot(flat(rows.abs()), flat(slack)[box])
+def _lost_to_slack(rows: Tensor, slack: Tensor, box: Tensor) -> Tensor:
+    lost: Tensor = torch.linalg.vecdot(flatten_samples(rows.abs()), flatten_samples(slack)[box])
     return lost
 
 
@@ -328,7 +330,7 @@ class Bent:
         self.step, self._picked = step, values[0][0] if step.node.op == "MaxPool" else None
         if self._picked is not None:
             # planes in the entry that is picked, whose range is that of the value
-            operands, planes = [result], _pooled(step, values[0], result)
+            operands, planes = [result], _pooling_planes(step, values[0], result)
         else:
             operands = step.spread(values) if step.node.op in RULES else []
             planes = planes_of(step.node, operands, result, known)
@@ -352,34 +354,34 @@ class Bent:
         # one plane for each entry, by the row's sign: any of the valid ones is sound
         low, up = lines or (plane.take(box) for plane in self._lines)
         pos, neg = rows.clamp(min=0), rows.clamp(max=0)
-        level = flat(pos * low.offset + neg * up.offset)
+        level = flatten_samples(pos * low.offset + neg * up.offset)
         parts = [pos * a + neg * b for a, b in zip(low.slopes, up.slopes, strict=True)]
-        lost = _lost(rows, self.slack, box)
-        return self._unspread(parts, box), level.sum(1) - lost, level.abs().sum(1) + lost
+        lost = _lost_to_slack(rows, self.slack, box)
+        return self._gather_parts(parts, box), level.sum(1) - lost, level.abs().sum(1) + lost
 
     def flow(self, rows: Tensor) -> Sequence[Tensor]:
         """Absolute rows on its value, one for each box, to such rows on what it reads, through the upper planes."""
         first, second = self.planes.up
         parts = [rows * torch.maximum(a.abs(), b.abs()) for a, b in zip(first.slopes, second.slopes, strict=True)]
-        return self._unspread(parts, torch.arange(len(rows), device=rows.device))
+        return self._gather_parts(parts, torch.arange(len(rows), device=rows.device))
 
-    def _unspread(self, parts: list[Tensor], box: Tensor) -> list[Tensor]:
+    def _gather_parts(self, parts: list[Tensor], box: Tensor) -> list[Tensor]:
         if self._picked is not None:
-            return [_unpicked(self.step, self._picked[box], parts[0])]
+            return [_rows_before_pooling(self.step, self._picked[box], parts[0])]
         shapes = self.step.shapes[: len(parts)]
         return [self.step.gathered(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _unpicked(step: Step, values: Tensor, rows: Tensor) -> Tensor:
+def _rows_before_pooling(step: Step, values: Tensor, rows: Tensor) -> Tensor:
     """Rows on the largest entries of windows of `values` to rows on what holds these."""
 
     def one(x: Tensor, row: Tensor) -> Tensor:
-        return _pull(step.computed, x)(row)[0]
+        return _vjp_at(step.computed, x)(row)[0]
 
     return step.mapped(one, (values, rows))
 
 
-def _pooled(step: Step, interval: Interval, result: Interval) -> Planes:
+def _pooling_planes(step: Step, interval: Interval, result: Interval) -> Planes:
     """Planes in the entry of each window whose lower end is largest: below; above where no other one reaches it."""
     attributes = step.node.attributes
     sizes = zip(attributes["kernel_shape"], attributes["dilations"], attributes["strides"], strict=True)
@@ -388,7 +390,7 @@ def _pooled(step: Step, interval: Interval, result: Interval) -> Planes:
 
     def settled(low: Tensor, up: Tensor) -> Tensor:
         most = step.computed(low)
-        picked = _pull(step.computed, low)(torch.ones_like(most))[0] > 0
+        picked = _vjp_at(step.computed, low)(torch.ones_like(most))[0] > 0
         return step.computed(torch.where(picked, -torch.inf, up)) <= most
 
     one, nothing = torch.ones_like(result[0]), torch.zeros_like(result[0])

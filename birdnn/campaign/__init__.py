@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from birdnn.campaign.figures import broken, campaign_rows, figures, kept_figures, read_results, side_by_side
+from birdnn.campaign.figures import (
+    broken_instances,
+    campaign_figures,
+    campaign_rows,
+    kept_figures,
+    read_results,
+    side_by_side,
+)
 from birdnn.campaign.instances import Instance, read_instances, read_known
 from birdnn.campaign.kinds import REPAIR, VERIFY, Kind
 from birdnn.campaign.made_by import provenance, stamp
@@ -17,10 +24,10 @@ __all__ = [
     "Instance",
     "Kind",
     "Table",
-    "broken",
+    "broken_instances",
+    "campaign_figures",
     "campaign_files",
     "campaign_rows",
-    "figures",
     "kept_figures",
     "latest_rows",
     "open_table",

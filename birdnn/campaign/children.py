@@ -108,68 +108,68 @@ class Child:
         """Until the child answers with a line that holds an exit status, ends, or has to be killed."""
         answer = b""
         # an answer ends with its line feed; without one the child may still be writing it
-        while not (self._gone() or (self._serves and answer.endswith(b"\n"))):
-            reason = self._objection(limits, stopped)
+        while not (self._has_ended() or (self._serves and answer.endswith(b"\n"))):
+            reason = self._reason_to_kill(limits, stopped)
             if reason is not None:
                 spent = time.monotonic() - self.began
                 self.close()
-                return self._ending(reason, None, spent)
-            answer += self._heard()
+                return self._make_ending(reason, None, spent)
+            answer += self._read_output()
         spent = time.monotonic() - self.began
         if self._serves and answer.endswith(b"\n"):
-            return self._ending("ended", int(answer), spent)
+            return self._make_ending("ended", int(answer), spent)
         self.close()
-        return self._ending("ended", self._process.returncode, spent)
+        return self._make_ending("ended", self._process.returncode, spent)
 
     def serves(self) -> bool:
         """Can it be asked again?"""
-        return self._serves and not self._gone()
+        return self._serves and not self._has_ended()
 
-    def _heard(self) -> bytes:
+    def _read_output(self) -> bytes:
         """What the child says within a tick; a child that closed its output is looked at every tick."""
         stream = self._process.stdout
         if stream is None or not select.select([stream], [], [], _TICK_S)[0]:
             return b""
         said = os.read(stream.fileno(), 64)
-        if not said and not self._gone():
+        if not said and not self._has_ended():
             time.sleep(0.002)
         return said
 
-    def _gone(self) -> bool:
+    def _has_ended(self) -> bool:
         """Has it ended? It is left unreaped, so that its process group cannot become somebody else's."""
         if self._process.returncode is not None:
             return True
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _objection(self, limits: Limits, stopped: Callable[[], bool]) -> Reason | None:
+    def _reason_to_kill(self, limits: Limits, stopped: Callable[[], bool]) -> Reason | None:
         now = time.monotonic()
         if stopped():
             return "stopped"
         if now - self.began > limits.wall_s:
             return "timeout"
         if now - self._looked > _MEMORY_EVERY_S:
-            self._looked, self._peak = now, max(self._peak, self._memory())
+            self._looked, self._peak = now, max(self._peak, self._resident_bytes())
             if limits.memory_gib is not None and self._peak > limits.memory_gib * 2**30:
                 return "memory"
         return None
 
-    def _memory(self) -> int:
+    def _resident_bytes(self) -> int:
         """Resident bytes of the process and its descendants, added up."""
         now, total = time.monotonic(), 0
         if now - self._searched > _FAMILY_EVERY_S:
-            self._searched, self._known = now, self._family()
+            self._searched, self._known = now, self._process_tree()
         for process in self._known:
             with suppress(psutil.Error):
                 total += process.memory_info().rss
         return total
 
-    def _family(self) -> list[psutil.Process]:
+    def _process_tree(self) -> list[psutil.Process]:
         with suppress(psutil.Error):
             process = psutil.Process(self._process.pid)
             return [process, *process.children(recursive=True)]
         return []
 
-    def _ending(self, reason: Reason, status: int | None, wall_s: float) -> Ending:
+    def _make_ending(self, reason: Reason, status: int | None, wall_s: float) -> Ending:
         return Ending(reason=reason, status=status, wall_s=wall_s, told=self.told(), peak_gib=self._peak / 2**30)
 
     def told(self) -> str:
@@ -183,7 +183,7 @@ class Child:
         if self._process.returncode is not None:
             return
         # before the kill: afterwards they have another parent, and those outside the group would not be found
-        family = self._family()
+        family = self._process_tree()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # unreaped, so the group is still its own
         for process in family:

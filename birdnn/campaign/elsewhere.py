@@ -46,7 +46,7 @@ class Result:
     machine: str
 
 
-def ended_elsewhere(
+def run_elsewhere(
     cluster: Cluster,
     words: Sequence[str],
     folder: Path,
@@ -70,7 +70,7 @@ def ended_elsewhere(
     )
     found: object = None
     for _ in range(_LOSSES):
-        found = cluster.result(executed, errand, cpus=threads, stopped=stopped)
+        found = cluster.result(run_errand, errand, cpus=threads, stopped=stopped)
         if not isinstance(found, Lost):
             break
     if isinstance(found, Result):
@@ -84,7 +84,7 @@ def ended_elsewhere(
     return replace(ending, reason="stopped") if found is None else ending, "a Ray cluster"
 
 
-def executed(errand: Errand) -> Result:
+def run_errand(errand: Errand) -> Result:
     """Run a command on this machine, on copies of its files."""
     here = machine()
     limits = errand.limits

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from birdnn.campaign.instances import SAME_WORDS, Instance, bare, read_lines
+from birdnn.campaign.instances import SAME_WORDS, Instance, bare_name, read_lines
 from birdnn.campaign.kinds import REPAIR, Kind
 from birdnn.campaign.run import is_broken
 from birdnn.campaign.table import Row
@@ -45,10 +45,10 @@ def campaign_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row 
     for instance, row in zip(instances, rows, strict=True):
         found.append(
             CampaignRow(
-                name=" ".join(bare(name) for name in kind.names(instance)),
+                name=" ".join(bare_name(name) for name in kind.names(instance)),
                 answer=row[kind.answer] if row else "",
-                seconds=_number(row[kind.seconds]) if row else None,
-                timeout_s=(_number(row["timeout_s"]) if row else None) or instance.timeout_s,
+                seconds=_parse_number(row[kind.seconds]) if row else None,
+                timeout_s=(_parse_number(row["timeout_s"]) if row else None) or instance.timeout_s,
                 expected=instance.expected or (row.get("expected", "") if row else ""),
                 note=row["note"] if row else "",
                 fields=row or {},
@@ -57,9 +57,9 @@ def campaign_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row 
     return found
 
 
-def figures(name: str, kind: Kind, rows: Sequence[CampaignRow]) -> Figures:
+def campaign_figures(name: str, kind: Kind, rows: Sequence[CampaignRow]) -> Figures:
     """The rows in numbers. An answer against the known verdict is not solved."""
-    wrong = [row for row in rows if _excludes(row.answer, row.expected)]
+    wrong = [row for row in rows if _answers_contradict(row.answer, row.expected)]
     against = {row.name for row in wrong}
     solved = sorted(
         (row for row in rows if kind.solves(row.answer, row.fields) and row.name not in against),
@@ -83,7 +83,7 @@ def figures(name: str, kind: Kind, rows: Sequence[CampaignRow]) -> Figures:
     )
 
 
-def broken(rows: Sequence[CampaignRow]) -> tuple[str, ...]:
+def broken_instances(rows: Sequence[CampaignRow]) -> tuple[str, ...]:
     """Instances that have a row and no result, with the reason."""
     return tuple(f"{row.name}: {row.answer}, {row.note}" for row in rows if is_broken(row.answer))
 
@@ -95,7 +95,7 @@ def kept_figures(rows: Sequence[CampaignRow]) -> tuple[str, ...]:
         return ()
 
     def of(name: str) -> list[float]:
-        return [value for row in proved if (value := _number(row[name])) is not None and not math.isnan(value)]
+        return [value for row in proved if (value := _parse_number(row[name])) is not None and not math.isnan(value)]
 
     lines = []
     for name, what in (("agreement", "over the domain"), ("region_agreement", "in the repaired region")):
@@ -126,7 +126,7 @@ def read_results(path: Path) -> dict[Names, Result]:
     unclear: set[Names] = set()
     for _, row in lines.rows:
         name = match_name(*(row[index] for index in named))
-        result = Result(row[answer].lower(), _number(row[seconds]))
+        result = Result(row[answer].lower(), _parse_number(row[seconds]))
         if found.setdefault(name, result).answer != result.answer:
             unclear.add(name)  # two instances that only their folders tell apart
         # the last row of an instance counts, as in our own tables
@@ -136,11 +136,11 @@ def read_results(path: Path) -> dict[Names, Result]:
 
 def match_name(*parts: str) -> Names:
     """The words of an instance's name, by which tables of different tools are matched: no folders, no extensions."""
-    words = [word for part in parts for piece in re.split(r"[\s,;+]+", part) for word in _words(piece)]
+    words = [word for part in parts for piece in re.split(r"[\s,;+]+", part) for word in _name_words(piece)]
     return tuple(words)
 
 
-def _words(piece: str) -> list[str]:
+def _name_words(piece: str) -> list[str]:
     return [word for word in re.split(r"[^0-9a-z]+", Path(piece).name.lower()) if word and word not in _EXTENSIONS]
 
 
@@ -164,12 +164,12 @@ def side_by_side(kind: Kind, ours: Sequence[CampaignRow], name: str, theirs: Map
         )
         for row, result in pairs
     ]
-    left, right = (frozenset(row.name for row in rows if _solves(kind, row)) for rows in (mine, other))
+    left, right = (frozenset(row.name for row in rows if _solves_instance(kind, row)) for rows in (mine, other))
     both = [(a.seconds, b.seconds) for a, b in zip(mine, other, strict=True) if a.name in left and b.name in right]
     timed = [(max(a, _SHORTEST_S), max(b, _SHORTEST_S)) for a, b in both if a is not None and b is not None]
     return SideBySide(
-        ours=figures("birdnn", kind, mine),
-        theirs=figures(name, kind, other),
+        ours=campaign_figures("birdnn", kind, mine),
+        theirs=campaign_figures(name, kind, other),
         missing=len(ours) - len(pairs),
         both=len(both),
         only_ours=tuple(row.name for row in mine if row.name in left - right),
@@ -180,7 +180,7 @@ def side_by_side(kind: Kind, ours: Sequence[CampaignRow], name: str, theirs: Map
         contradictions=tuple(
             f"{a.name}: birdnn {a.answer}, {name} {b.answer}"
             for a, b in zip(mine, other, strict=True)
-            if _excludes(a.answer, b.answer)
+            if _answers_contradict(a.answer, b.answer)
         ),
     )
 
@@ -189,15 +189,15 @@ def _our_word(kind: Kind, answer: str) -> str:
     return answer if kind is REPAIR else SAME_WORDS.get(answer, answer)
 
 
-def _solves(kind: Kind, row: CampaignRow) -> bool:
-    return kind.solves(row.answer, row.fields) and not _excludes(row.answer, row.expected)
+def _solves_instance(kind: Kind, row: CampaignRow) -> bool:
+    return kind.solves(row.answer, row.fields) and not _answers_contradict(row.answer, row.expected)
 
 
-def _excludes(one: str, other: str) -> bool:
+def _answers_contradict(one: str, other: str) -> bool:
     return {one, other} == {"sat", "unsat"}
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes
 from birdnn.printable import cell_text
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 MAX_BYTES = 1 << 26
 _NET_COLUMNS = "onnx", "network", "net", "model"
@@ -56,15 +56,15 @@ class Instance:
     @property
     def name(self) -> str:
         """For people: both without extensions."""
-        return f"{bare(self.onnx)} {bare(self.vnnlib)}"
+        return f"{bare_name(self.onnx)} {bare_name(self.vnnlib)}"
 
 
-def stem(name: str) -> str:
+def bare_stem(name: str) -> str:
     """The file's name without folders and the extensions of networks and properties."""
-    return bare(Path(name).name)
+    return bare_name(Path(name).name)
 
 
-def bare(name: str) -> str:
+def bare_name(name: str) -> str:
     """The name without the extensions of networks and properties; folders stay, where they tell names apart."""
     for end in (".gz", ".onnx", ".nnet", ".vnnlib"):
         name = name.removesuffix(end)
@@ -100,7 +100,7 @@ class Lines:
         return found
 
 
-@reads
+@guarded_reader
 def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> Lines:
     """A CSV file; its first row is a header where it holds one of the words `header`.
 
@@ -133,7 +133,7 @@ def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> L
     return found
 
 
-@reads
+@guarded_reader
 def read_instances(
     path: Path,
     *,
@@ -157,7 +157,7 @@ def read_instances(
         FormatError: a row is malformed, or repeats another one with another limit.
     """
     lines = read_lines(path, ("onnx", "vnnlib", "timeout"), (*_NET_COLUMNS, *_PROP_COLUMNS))
-    found = _labelled([_instance(lines, line, row, timeout_s, repair) for line, row in lines.rows])
+    found = _named_instances([_instance_maker(lines, line, row, timeout_s, repair) for line, row in lines.rows])
     first: dict[tuple[str, str], Instance] = {}
     for instance in found:
         earlier = first.setdefault((instance.onnx, instance.vnnlib), instance)
@@ -165,16 +165,16 @@ def read_instances(
             raise lines.fail(instance.line, f"the instance of line {earlier.line} again, with another limit or keep")
     if known is None:
         return list(first.values())
-    return [replace(one, expected=_known_of(one, known) or one.expected) for one in first.values()]
+    return [replace(one, expected=_known_verdict(one, known) or one.expected) for one in first.values()]
 
 
-def _known_of(one: Instance, known: Mapping[tuple[str, str], str]) -> str:
+def _known_verdict(one: Instance, known: Mapping[tuple[str, str], str]) -> str:
     """The known verdict, empty where there is none; see `read_known`."""
-    short = known.get((stem(one.onnx), stem(one.vnnlib)), "")
-    return short or known.get((_whole(one.onnx), _whole(one.vnnlib)), "")
+    short = known.get((bare_stem(one.onnx), bare_stem(one.vnnlib)), "")
+    return short or known.get((_bare_path(one.onnx), _bare_path(one.vnnlib)), "")
 
 
-def _instance(
+def _instance_maker(
     lines: Lines, line: int, row: Sequence[str], timeout_s: float | None, repair: bool
 ) -> Callable[[Callable[[str], str]], Instance]:
     """One row, given how to shorten the names of its files."""
@@ -188,7 +188,7 @@ def _instance(
     if not net or (not all(props) and not suite):
         raise lines.fail(line, "the network and the property are expected, one of them is empty")
     folder = lines.path.resolve().parent
-    limit = timeout_s if timeout_s is not None else _limit(lines, line, row)
+    limit = timeout_s if timeout_s is not None else _time_limit(lines, line, row)
     # later: whether names need their folders shows only when all rows are read
     return lambda shorten: Instance(
         line=line,
@@ -216,7 +216,7 @@ def _one_network(lines: Lines, line: int, text: str) -> str:
     return pairs[0][1]
 
 
-def _limit(lines: Lines, line: int, row: Sequence[str]) -> float:
+def _time_limit(lines: Lines, line: int, row: Sequence[str]) -> float:
     index = lines.column(*_TIMEOUT_COLUMNS)
     if index is None:
         raise lines.fail(line, "no column timeout: say --timeout S")
@@ -229,7 +229,7 @@ def _limit(lines: Lines, line: int, row: Sequence[str]) -> float:
     return value
 
 
-def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> list[Instance]:
+def _named_instances(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> list[Instance]:
     """Instances under the bare names of their files, or where these do not tell them apart, under their paths."""
 
     def last(name: str) -> str:
@@ -241,7 +241,7 @@ def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> l
     return short if len(different) == len({names[:2] for names in different}) else long
 
 
-@reads
+@guarded_reader
 def read_known(path: Path) -> dict[tuple[str, str], str]:
     """Known verdicts: (network, property) -> ``sat`` or ``unsat``; other words are left out.
 
@@ -255,13 +255,13 @@ def read_known(path: Path) -> dict[tuple[str, str], str]:
     net, prop = lines.required(*_NET_COLUMNS), lines.required(*_PROP_COLUMNS)
     verdict = lines.required(*_KNOWN_COLUMNS)
     rows = [(row[net], row[prop], SAME_WORDS.get(row[verdict].lower(), "")) for _, row in lines.rows]
-    short = _agreed((stem(one), stem(other), word) for one, other, word in rows)
+    short = _agreed_verdicts((bare_stem(one), bare_stem(other), word) for one, other, word in rows)
     # what short names leave open, names with folders may tell apart
-    unclear = [row for row in rows if (stem(row[0]), stem(row[1])) not in short]
-    return short | _agreed((_whole(one), _whole(other), word) for one, other, word in unclear)
+    unclear = [row for row in rows if (bare_stem(row[0]), bare_stem(row[1])) not in short]
+    return short | _agreed_verdicts((_bare_path(one), _bare_path(other), word) for one, other, word in unclear)
 
 
-def _agreed(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
+def _agreed_verdicts(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
     """Names -> the one verdict that all their rows have."""
     words: dict[tuple[str, str], set[str]] = {}
     for net, prop, word in rows:
@@ -269,6 +269,6 @@ def _agreed(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
     return {names: min(found) for names, found in words.items() if found in ({"sat"}, {"unsat"})}
 
 
-def _whole(name: str) -> str:
+def _bare_path(name: str) -> str:
     """With its folders, written in one way."""
-    return bare(str(Path(name)))
+    return bare_name(str(Path(name)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from birdnn.campaign.children import Ending
-from birdnn.campaign.instances import Instance, bare
+from birdnn.campaign.instances import Instance, bare_name
 from birdnn.records import CONTRADICTION
 
 KindName = Literal["verify", "repair"]
@@ -110,9 +110,9 @@ def _repair_row(found: Report) -> dict[str, object]:
         "regressions": " ".join(found["regressions"]),
         "note": found["disagreement"] or "",
         "semantics": found["semantics"],
-        **{name: _share(found[name]) for name in ("efficacy", "generalisation")},
-        **_certified(found["certificate"]),
-        **_preserved(found.get("preservation")),
+        **{name: _rate_share(found[name]) for name in ("efficacy", "generalisation")},
+        **_certificate_columns(found["certificate"]),
+        **_preservation_columns(found.get("preservation")),
     }
 
 
@@ -126,12 +126,12 @@ def worst_drawdown(drawdown: Report) -> object:
     return "" if drawdown["share"] is None else drawdown["share"]
 
 
-def _share(rate: Report | None) -> str:
+def _rate_share(rate: Report | None) -> str:
     """Of a rate, as a number; empty where there was nothing to count."""
     return "" if not rate or not rate["n"] else f"{rate['hits'] / rate['n']:.6f}"
 
 
-def _preserved(found: Report | None) -> dict[str, object]:
+def _preservation_columns(found: Report | None) -> dict[str, object]:
     """The largest change of an output, found and proved, and the share of inputs whose decision it cannot change."""
     if found is None:
         return {}
@@ -141,11 +141,11 @@ def _preserved(found: Report | None) -> dict[str, object]:
     return {
         "largest": f"{max(seen, default=0.0):.3g}",
         "largest_proved": f"{bound:.3g}",
-        "surely": _share(found["decided"]),
+        "surely": _rate_share(found["decided"]),
     }
 
 
-def _certified(found: Report | None) -> dict[str, object]:
+def _certificate_columns(found: Report | None) -> dict[str, object]:
     """Size of the certificate, and what the checker said of it."""
     if found is None:
         return {}
@@ -182,7 +182,7 @@ REPAIR = Kind(
         *(name for name in _MADE_BY if name != "note"),
     ),
     identity=("net", "props"),
-    names=lambda instance: (bare(instance.onnx), "+".join(map(bare, instance.vnnlib.split("+")))),
+    names=lambda instance: (bare_name(instance.onnx), "+".join(map(bare_name, instance.vnnlib.split("+")))),
     answer="outcome",
     seconds="wall_s",
     solved=frozenset({"proved", "nothing_to_repair"}),
@@ -194,7 +194,7 @@ REPAIR = Kind(
 )  # fmt: skip
 
 
-def found_in(kind: Kind, ending: Ending, folder: Path) -> dict[str, object]:
+def result_columns(kind: Kind, ending: Ending, folder: Path) -> dict[str, object]:
     """The columns of a row that the instance's process decides, killed or not."""
     if ending.reason != "ended":
         why = f"{ending.wall_s:.1f} s" if ending.reason == "timeout" else f"{ending.peak_gib:.2f} GiB"

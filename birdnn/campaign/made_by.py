@@ -21,12 +21,12 @@ def stamp() -> dict[str, str]:
     The hash is empty where the package does not lie in its own working copy.
     """
     # only of a working copy that is ours: a repository around site-packages would name its own commit
-    commit = _git("rev-parse", "--short", "HEAD") if (SOURCE / ".git").exists() else ""
-    dirty = commit and _git("status", "--porcelain", "--", ".", ":(exclude)benchmarks/*/results/*")
+    commit = _git_output("rev-parse", "--short", "HEAD") if (SOURCE / ".git").exists() else ""
+    dirty = commit and _git_output("status", "--porcelain", "--", ".", ":(exclude)benchmarks/*/results/*")
     return {"commit": f"{commit}+dirty" if dirty else commit, "date": datetime.now(UTC).date().isoformat()}
 
 
-def _git(*words: str) -> str:
+def _git_output(*words: str) -> str:
     """What git says about the working copy; nothing where there is no git."""
     try:
         done = subprocess.run(["git", *words], cwd=SOURCE, capture_output=True, text=True, check=True)
@@ -35,7 +35,7 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def software() -> str:
+def software_versions() -> str:
     """Versions of what takes part, on one line."""
     return " ".join(f"{name}={version}" for name, version in versions().items() if name in _TAKING_PART)
 

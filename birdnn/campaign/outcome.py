@@ -9,7 +9,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from birdnn.campaign.figures import broken, campaign_rows, figures, kept_figures, read_results, side_by_side
+from birdnn.campaign.figures import (
+    broken_instances,
+    campaign_figures,
+    campaign_rows,
+    kept_figures,
+    read_results,
+    side_by_side,
+)
 from birdnn.campaign.kinds import REPAIR
 from birdnn.campaign.run import Campaign, run_campaign
 from birdnn.machines import cluster_at
@@ -47,17 +54,17 @@ def campaign_files(
             campaign = replace(campaign, jobs=max(1, cluster.cpus() // campaign.threads if cluster else 1))
         rows, ran = run_campaign(campaign, watch, cluster)
     found = campaign_rows(campaign.kind, campaign.instances, rows)
-    names = _names(others)
+    names = _table_names(others)
     return CampaignOutcome(
         kind=campaign.kind.name,
         command=command,
         instances=str(source),
         table=str(campaign.table),
         rows=tuple(found),
-        figures=figures("birdnn", campaign.kind, found),
+        figures=campaign_figures("birdnn", campaign.kind, found),
         kept_figures=kept_figures(found) if campaign.kind is REPAIR else (),
         against=tuple(side_by_side(campaign.kind, found, names[path], theirs) for path, theirs in others.items()),
-        broken=broken(found),
+        broken=broken_instances(found),
         ran=ran,
         kept=sum(row is not None for row in rows) - ran,
         jobs=campaign.jobs,
@@ -74,7 +81,7 @@ def campaign_files(
     )
 
 
-def _names(paths: Mapping[Path, object]) -> dict[Path, str]:
+def _table_names(paths: Mapping[Path, object]) -> dict[Path, str]:
     """What other tables are called: their stems, with the folder before where two are alike."""
     stems = [path.stem for path in paths]
     return {

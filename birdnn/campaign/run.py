@@ -17,11 +17,11 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from birdnn.campaign.children import PROGRAM, Child, Ending, Limits
-from birdnn.campaign.elsewhere import ended_elsewhere
+from birdnn.campaign.elsewhere import run_elsewhere
 from birdnn.campaign.instances import Instance
-from birdnn.campaign.kinds import BROKEN, REPAIR, Kind, found_in
-from birdnn.campaign.made_by import birdnn_version, software, stamp
-from birdnn.campaign.table import Row, Table, reserved
+from birdnn.campaign.kinds import BROKEN, REPAIR, Kind, result_columns
+from birdnn.campaign.made_by import birdnn_version, software_versions, stamp
+from birdnn.campaign.table import Row, Table, reserved_table
 from birdnn.errors import OutputError
 from birdnn.machines import Cluster
 from birdnn.pipeline.facts import machine
@@ -104,7 +104,7 @@ def rows_of(campaign: Campaign, rows: Sequence[Row]) -> list[Row | None]:
     found: list[Row | None] = []
     for instance in campaign.instances:
         key = campaign.key(instance)
-        mine = [row for row in named.get(campaign.kind.names(instance), ()) if answers(row, key)]
+        mine = [row for row in named.get(campaign.kind.names(instance), ()) if row_matches_key(row, key)]
         found.append(mine[-1] if mine else None)
     return found
 
@@ -119,7 +119,7 @@ def latest_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row], 
     return [found.get(kind.names(instance)) for instance in instances]
 
 
-def answers(row: Row, key: Mapping[str, str]) -> bool:
+def row_matches_key(row: Row, key: Mapping[str, str]) -> bool:
     """Was the row made in the way that `key` says?
 
     A row without a version is of a time when every row was made with default options; what it does not say about
@@ -129,10 +129,10 @@ def answers(row: Row, key: Mapping[str, str]) -> bool:
     old = not row["version"]
     if old and key["options"]:
         return False
-    return all(_same(row[name], value) or (old and not row[name]) for name, value in key.items())
+    return all(_same_value(row[name], value) or (old and not row[name]) for name, value in key.items())
 
 
-def _same(one: str, other: str) -> bool:
+def _same_value(one: str, other: str) -> bool:
     try:
         # 116 and 116.0: not every version wrote numbers alike
         return one == other or float(one) == float(other)
@@ -149,9 +149,9 @@ def run_campaign(campaign: Campaign, watch: Watch, cluster: Cluster | None = Non
         FormatError, OutputError: the table is none of this kind of campaign, is in use, or cannot be written.
     """
     # opening may complete an older table and put another file in its place; a lock is on the file, so it is taken anew
-    with reserved(campaign.table) if campaign.table.exists() else ExitStack():
+    with reserved_table(campaign.table) if campaign.table.exists() else ExitStack():
         table = open_table(campaign.kind, campaign.table)
-    with reserved(campaign.table), _Runner(campaign, table, watch, cluster) as runner:
+    with reserved_table(campaign.table), _Runner(campaign, table, watch, cluster) as runner:
         before = rows_of(campaign, table.rows)
         todo = [
             instance
@@ -167,7 +167,7 @@ def is_broken(answer: str) -> bool:
     return answer in BROKEN or answer.startswith("exit ")
 
 
-def kept_in(campaign: Campaign) -> dict[int, str]:
+def kept_folders(campaign: Campaign) -> dict[int, str]:
     """Line of an instance -> the name of its folder; no two share one."""
     names = {one.line: "-".join(campaign.kind.names(one)).replace("/", "_") for one in campaign.instances}
     often = Counter(names.values())
@@ -182,13 +182,13 @@ class _Runner:
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._stop, self._asking = threading.Event(), threading.Lock()
         self._environment = {"OMP_NUM_THREADS": str(campaign.threads)}
-        self._folders = kept_in(campaign)
+        self._folders = kept_folders(campaign)
         here = machine()
         threads = "1 thread" if campaign.threads == 1 else f"{campaign.threads} threads"
         self._shared = f"{campaign.jobs} at a time, {threads} each"
         self._made = {
             "machine": f"{here.cpu}, {here.cores} cores, {self._shared}",
-            "software": software(),
+            "software": software_versions(),
             "seed": str(campaign.seed),
         }
 
@@ -205,9 +205,9 @@ class _Runner:
         done, verb = 0, "verifying" if self._campaign.kind is not REPAIR else "repairing"
         phase = f"{verb} {len(todo)} of {len(self._campaign.instances)} instances"
         if todo and self._cluster is None and self._campaign.program == PROGRAM:
-            self._compile()
+            self._compile_bounds()
         self._watch.update(Progress(phase=phase, done=0.0))
-        work = (delayed(self._one)(instance) for instance in todo)
+        work = (delayed(self._run_instance)(instance) for instance in todo)
         # threads only wait for processes: these are ours, so that we can kill them
         pool = Parallel(n_jobs=self._campaign.jobs, backend="threading", batch_size=1, return_as="generator_unordered")
         for row in pool(work):
@@ -219,7 +219,7 @@ class _Runner:
             self._watch.update(Progress(phase=phase, done=done / len(todo), detail=f"{name}: {answer}, {seconds} s"))
         return done
 
-    def _compile(self) -> None:
+    def _compile_bounds(self) -> None:
         """Have the bounds compiled, or found on the disk: each process would begin anew, and end before it is done."""
         self._watch.update(Progress(phase="compiling the bounds, once for each version"))
         ready = "from birdnn.bounds.compiled.bound import prepare; prepare()"
@@ -238,7 +238,7 @@ class _Runner:
                     self._stop.set()
         return self._stop.is_set()
 
-    def _one(self, instance: Instance) -> Row | None:
+    def _run_instance(self, instance: Instance) -> Row | None:
         """One instance, on disk as a row; None where the user stopped it."""
         if self.stopped():
             return None
@@ -250,10 +250,10 @@ class _Runner:
                 folder = campaign.keep / self._folders[instance.line]
                 (folder / kind.report).unlink(missing_ok=True)  # of an earlier run, should this one write none
             words = [*kind.words(instance, folder), *self._variant_words(), *campaign.said]
-            ending, made = self._ended(instance, words, folder)
+            ending, made = self._run_words(instance, words, folder)
             if ending.reason == "stopped":
                 return None
-            found = found_in(kind, ending, folder)
+            found = result_columns(kind, ending, folder)
         row = {**dict.fromkeys(kind.columns, ""), **self._made, **made, **campaign.key(instance), **found, **mark}
         row[kind.seconds] = row["solve_s"] if campaign.warm and found.get("solve_s") else f"{ending.wall_s:.3f}"
         if "expected" in row:
@@ -272,20 +272,20 @@ class _Runner:
         method, _, optimiser = self._campaign.method.partition(":")
         return ["--method", method, *(["--optimiser", optimiser] if optimiser else [])]
 
-    def _ended(self, instance: Instance, words: list[str], folder: Path) -> tuple[Ending, Row]:
+    def _run_words(self, instance: Instance, words: list[str], folder: Path) -> tuple[Ending, Row]:
         """How a command ended, and what its row has to say of where."""
         grace = self._campaign.kind.grace_s if self._campaign.grace_s is None else self._campaign.grace_s
         limits = Limits(wall_s=instance.timeout_s + grace, memory_gib=self._campaign.memory_gib)
         if self._cluster is not None:
             threads, program = self._campaign.threads, self._campaign.program
-            ending, where = ended_elsewhere(self._cluster, words, folder, limits, threads, program, self.stopped)
+            ending, where = run_elsewhere(self._cluster, words, folder, limits, threads, program, self.stopped)
             return ending, {"machine": f"{where}, {self._shared}"}
         if self._campaign.warm:
-            return self._ended_warm(words, limits), {}
+            return self._run_words_warm(words, limits), {}
         with Child(self._campaign.program, words, self._environment) as child:
             return child.wait(limits, self.stopped), {}
 
-    def _ended_warm(self, words: list[str], limits: Limits) -> Ending:
+    def _run_words_warm(self, words: list[str], limits: Limits) -> Ending:
         """By a process that did others before, or by a new one where none is idle."""
         with ExitStack() as stack:
             try:

@@ -45,10 +45,10 @@ class Table:
         self.path, self.columns, self.key = path, (*columns, *STAMP), key
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
-                data = _stored(path)
+            with self._locked_folder():
+                data = _stored_bytes(path)
                 with reading(path):
-                    self.rows = self._read(data)
+                    self.rows = self._parse_rows(data)
                 now = csv_text([self.columns, *([row[name] for name in self.columns] for row in self.rows)]).encode()
                 # left as it is where nothing has to be completed: the file that others have open stays the table
                 if now != data:
@@ -56,7 +56,7 @@ class Table:
         except OSError as error:
             raise OutputError(str(path), f"cannot be opened as a table: {error.strerror or error}") from None
 
-    def _read(self, data: bytes) -> list[dict[str, str]]:
+    def _parse_rows(self, data: bytes) -> list[dict[str, str]]:
         """The whole rows; what follows the last line feed is what an interruption left."""
         try:
             text = data[: data.rfind(b"\n") + 1].decode("utf-8")
@@ -93,7 +93,7 @@ class Table:
         text = {name: str(row[name]) for name in self.columns}
         data = csv_text([[text[name] for name in self.columns]]).encode()
         # unbuffered: one write, which says how much of the row the disk took
-        with self._alone(), self.path.open("a+b", buffering=0) as file:
+        with self._locked_folder(), self.path.open("a+b", buffering=0) as file:
             file.seek(0)
             end = file.read().rfind(b"\n") + 1
             file.truncate(end)  # what another process began before it was killed
@@ -108,7 +108,7 @@ class Table:
         return text
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked_folder(self) -> Iterator[None]:
         """Nobody else is here meanwhile. The folder is locked, as the file may be replaced by another one."""
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
@@ -119,7 +119,7 @@ class Table:
 
 
 @contextmanager
-def reserved(path: Path) -> Iterator[None]:
+def reserved_table(path: Path) -> Iterator[None]:
     """Nobody else runs a campaign into the table `path` meanwhile, so that no instance is run twice.
 
     Raises:
@@ -142,7 +142,7 @@ def reserved(path: Path) -> Iterator[None]:
         yield
 
 
-def _stored(path: Path) -> bytes:
+def _stored_bytes(path: Path) -> bytes:
     """What is in the table so far.
 
     Raises:

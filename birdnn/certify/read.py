@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from birdnn.certify.check.certificate import proof_of, read_certificate
-from birdnn.certify.check.files import Rejected, read
+from birdnn.certify.check.files import Rejected, read_file
 from birdnn.decimals import exact_number
 from birdnn.errors import FormatError
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.records import LEAF, RegionProof
 from birdnn.spec import Property, round_down, round_up
 
@@ -45,7 +45,7 @@ class StoredProof:
     regions: tuple[StoredRegion, ...]
 
 
-@reads
+@guarded_reader
 def read_proof(path: Path, prop: Property) -> StoredProof:
     """The proof of ``prop`` in the certificate ``path``, unchecked but for its shape.
 
@@ -53,9 +53,9 @@ def read_proof(path: Path, prop: Property) -> StoredProof:
         FormatError: it is no certificate, says nothing of this property, or its trees are none.
     """
     try:
-        certificate = read_certificate(read(path))
+        certificate = read_certificate(read_file(path))
         proof = proof_of(certificate, prop.sha256)
-        regions = tuple(_region(data, prop.n_inputs, certificate.version) for data in proof.get("regions", ()))
+        regions = tuple(_read_region(data, prop.n_inputs, certificate.version) for data in proof.get("regions", ()))
     except Rejected as error:
         raise FormatError(str(path), "", f"{prop.name}: {error.reason}") from None
     except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError, binascii.Error) as error:
@@ -77,18 +77,18 @@ def boxes_on_plane(region: StoredRegion, at: npt.NDArray[np.float64], axes: tupl
     fixed[list(axes)] = False
     found = [
         (low[axes[0]], high[axes[0]], low[axes[1]], high[axes[1]])
-        for low, high in _boxes(region, at, fixed)
-        if _meets((low, high), at, fixed)
+        for low, high in _proved_boxes(region, at, fixed)
+        if _meets_plane((low, high), at, fixed)
     ]
     return np.array(found, dtype=np.float64).reshape(-1, 4)
 
 
-def _meets(box: Box, at: npt.NDArray[np.float64], fixed: npt.NDArray[np.bool_]) -> bool:
+def _meets_plane(box: Box, at: npt.NDArray[np.float64], fixed: npt.NDArray[np.bool_]) -> bool:
     low, high = box
     return bool(((low <= at) & (at <= high))[fixed].all())
 
 
-def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray[np.bool_]) -> Iterator[Box]:
+def _proved_boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray[np.bool_]) -> Iterator[Box]:
     """The leaves and slabs of a tree; what lies beside the plane through ``at`` is not descended into."""
     tree = region.proof
     waiting: dict[int, Box] = {0: (region.lower, region.upper)}
@@ -113,21 +113,21 @@ def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray
         for side in (0, 1):
             half = low.copy(), high.copy()
             half[1 - side][axis] = tree.cut[cuts[node]]
-            if _meets(half, at, fixed):
+            if _meets_plane(half, at, fixed):
                 # Children of cut number j (docs/certificate.md, "The tree").
                 waiting[2 * int(cuts[node]) + 1 + side] = half
 
 
-def _region(data: Any, n_inputs: int, version: int) -> StoredRegion:
+def _read_region(data: Any, n_inputs: int, version: int) -> StoredRegion:
     place = "<u4" if version > 2 else "<u2"
     # Outward, as the root of the tree is.
     lower = np.array([round_down(exact_number(text)) for text in data["lower"]])
     upper = np.array([round_up(exact_number(text)) for text in data["upper"]])
-    columns = {name: _column(data[name], kind or place) for name, kind in _COLUMNS.items()}
-    faces = {name: _column(data["faces"][name], kind or place) for name, kind in _FACES.items()}
-    items = {name: _column(data["items"][name], kind or place) for name, kind in _ITEMS.items()}
+    columns = {name: _read_column(data[name], kind or place) for name, kind in _COLUMNS.items()}
+    faces = {name: _read_column(data["faces"][name], kind or place) for name, kind in _FACES.items()}
+    items = {name: _read_column(data["items"][name], kind or place) for name, kind in _ITEMS.items()}
     # Versions 1 and 4 split no neuron.
-    items["beta"] = _column(data["items"]["beta"], "<f4") if "beta" in data["items"] else np.empty(0, "<f4")
+    items["beta"] = _read_column(data["items"]["beta"], "<f4") if "beta" in data["items"] else np.empty(0, "<f4")
     cut = columns["axis"] != np.iinfo(place).max
     # One mark of leaves in memory, whatever the width in the file.
     columns["axis"] = np.where(cut, columns["axis"].astype(np.uint32), np.uint32(LEAF))
@@ -156,7 +156,7 @@ def _region(data: Any, n_inputs: int, version: int) -> StoredRegion:
     return StoredRegion(lower=lower, upper=upper, proof=proof)
 
 
-def _column(data: Any, kind: str) -> npt.NDArray[Any]:
+def _read_column(data: Any, kind: str) -> npt.NDArray[Any]:
     if data["dtype"] != kind:
         raise ValueError(f"a column of type {data['dtype']!r}, not {kind}")
     return np.frombuffer(base64.b64decode(data["data"], validate=True), dtype=kind)

@@ -63,12 +63,12 @@ def certificate_bytes(
         OutOfTime: it was ``over`` between two regions.
         ValueError: a proof was not recorded.
     """
-    proofs = [both for entry in certified for both in _proofs(entry)]
+    proofs = [both for entry in certified for both in _recorded_proofs(entry)]
     graph = not chain or any(entry.prop.relational for entry in certified)
     # A chain may have been looked at as a graph as well; such a proof has the neurons and lines of version 3.
     graph = graph or any(proof.of_graph for _, proof in proofs)
     # The oldest version that can say it: whoever knows no later one can check the others still.
-    version = GRAPH if graph else SPLIT if any(_splits(region, proof) for region, proof in proofs) else PLAIN
+    version = GRAPH if graph else SPLIT if any(_has_splits(region, proof) for region, proof in proofs) else PLAIN
     data = {
         "format": "birdnn certificate",
         "version": version,
@@ -76,7 +76,7 @@ def certificate_bytes(
         "network": {"file": net.name, "sha256": net_sha256},
         "semantics": semantics,
         "assumptions": dict(assumptions),
-        "proofs": [_proof(entry, over, version) for entry in certified],
+        "proofs": [_proof_entry(entry, over, version) for entry in certified],
     }
     return json.dumps(data, indent=1).encode()
 
@@ -100,28 +100,28 @@ def pair_certificate_bytes(
         "networks": [{"name": name, "file": path.name, "sha256": sha256} for name, (path, sha256) in nets.items()],
         "semantics": "real",
         "assumptions": {},
-        "proofs": [_proof(entry, over, PAIR) for entry in certified],
+        "proofs": [_proof_entry(entry, over, PAIR) for entry in certified],
     }
     return json.dumps(data, indent=1).encode()
 
 
-def _proofs(entry: Certified) -> Sequence[tuple[Region, RegionProof]]:
+def _recorded_proofs(entry: Certified) -> Sequence[tuple[Region, RegionProof]]:
     proofs = entry.verdict.proofs if isinstance(entry.verdict, Proved) else ()
     return list(zip(entry.prop.regions, proofs, strict=False))
 
 
-def _splits(region: Region, proof: RegionProof) -> bool:
+def _has_splits(region: Region, proof: RegionProof) -> bool:
     """Is a neuron split in the proof?"""
     return bool(((proof.axis >= len(region.exact_lower)) & (proof.axis != LEAF)).any())
 
 
-def _proof(entry: Certified, over: Over, version: int) -> dict[str, Any]:
+def _proof_entry(entry: Certified, over: Over, version: int) -> dict[str, Any]:
     prop, verdict = entry.prop, entry.verdict
     about = {"name": prop.name, "file": Path(prop.path or prop.name).name, "sha256": prop.sha256}
     if isinstance(verdict, Violated):
         # where nobody could tell whether the input violates over the reals, that is not stated
         exactly = verdict.witness.exactly is True
-        return {"property": about, "verdict": "violated", "input": _input(verdict.witness), "exactly": exactly}
+        return {"property": about, "verdict": "violated", "input": _input_entry(verdict.witness), "exactly": exactly}
     # Without records there is a verdict, but nothing to write.
     if len(verdict.proofs) != len(prop.regions):
         raise ValueError(f"the proof of {prop.name} was not recorded")
@@ -129,31 +129,31 @@ def _proof(entry: Certified, over: Over, version: int) -> dict[str, Any]:
     for region, proved in zip(prop.regions, verdict.proofs, strict=True):
         # Columns of millions of nodes take seconds.
         require_time(over)
-        regions.append(_region(region, proved, version))
+        regions.append(_region_entry(region, proved, version))
     # No other version has the key, and the checker refuses keys that it does not know.
     shared = {"shared": entry.shared} if version == PAIR else {}
     proof = {"property": about, "verdict": "proved", **shared, "regions": regions}
-    return proof if verdict.executed is None else {**proof, "executed": _input(verdict.executed)}
+    return proof if verdict.executed is None else {**proof, "executed": _input_entry(verdict.executed)}
 
 
-def _input(witness: Witness) -> list[str]:
-    return [_number(Fraction(value)) for value in witness.x]
+def _input_entry(witness: Witness) -> list[str]:
+    return [_number_text(Fraction(value)) for value in witness.x]
 
 
-def _region(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
-    beta = {"beta": _column(proof.beta, "<f4")} if version in (SPLIT, GRAPH) else {}
+def _region_entry(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
+    beta = {"beta": _column_entry(proof.beta, "<f4")} if version in (SPLIT, GRAPH) else {}
     known = [] if proof.intervals is None else proof.intervals.tolist()
     intervals = {"intervals": known} if version == GRAPH else {}
     place = "<u4" if version >= GRAPH else "<u2"  # of inputs and neurons
     return {
         # The proof covers both the range of the property and the number that an execution is run at.
-        "lower": [_number(min(value, *_run(region, i))) for i, value in enumerate(region.exact_lower)],
-        "upper": [_number(max(value, *_run(region, i))) for i, value in enumerate(region.exact_upper)],
+        "lower": [_number_text(min(value, *_range_as_run(region, i))) for i, value in enumerate(region.exact_lower)],
+        "upper": [_number_text(max(value, *_range_as_run(region, i))) for i, value in enumerate(region.exact_upper)],
         "unsafe": [
             [
                 {
-                    "coefficients": [_number(value) for value in row.coefficients],
-                    "bound": _number(row.bound),
+                    "coefficients": [_number_text(value) for value in row.coefficients],
+                    "bound": _number_text(row.bound),
                     "strict": row.strict,
                 }
                 for row in map(Row.normal, polytope.rows)  # as the multipliers' rows are
@@ -162,35 +162,35 @@ def _region(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
         ],
         **intervals,
         # A leaf is the largest number of the type that the version has for axes.
-        "axis": _column(np.where(proof.axis == LEAF, np.iinfo(place).max, proof.axis), place),
-        "cut": _column(proof.cut, "<f8"),
+        "axis": _column_entry(np.where(proof.axis == LEAF, np.iinfo(place).max, proof.axis), place),
+        "cut": _column_entry(proof.cut, "<f8"),
         "faces": {
-            "node": _column(proof.face_node, "<u4"),
-            "face": _column(proof.face, place),
-            "at": _column(proof.face_at, "<f8"),
+            "node": _column_entry(proof.face_node, "<u4"),
+            "face": _column_entry(proof.face, place),
+            "at": _column_entry(proof.face_at, "<f8"),
         },
         "items": {
-            "node": _column(proof.item_node, "<u4"),
-            "polytope": _column(proof.item_polytope, "<u2"),
-            "multiplier": _column(proof.multiplier, "<f4"),
-            "slopes": _column(proof.slopes, "<u4"),
-            "neuron": _column(proof.neuron, place),
-            "slope": _column(proof.slope, "<f4"),
+            "node": _column_entry(proof.item_node, "<u4"),
+            "polytope": _column_entry(proof.item_polytope, "<u2"),
+            "multiplier": _column_entry(proof.multiplier, "<f4"),
+            "slopes": _column_entry(proof.slopes, "<u4"),
+            "neuron": _column_entry(proof.neuron, place),
+            "slope": _column_entry(proof.slope, "<f4"),
             **beta,
         },
     }
 
 
-def _run(region: Region, index: int) -> tuple[Fraction, Fraction]:
+def _range_as_run(region: Region, index: int) -> tuple[Fraction, Fraction]:
     """An input's range as the proof covers it: with the float32 that it is run at, where its own holds none."""
     value = region.nearest.get(index)
     return (region.exact_lower[index], region.exact_upper[index]) if value is None else (Fraction(value),) * 2
 
 
-def _column(values: npt.NDArray[Any], dtype: str) -> dict[str, str]:
+def _column_entry(values: npt.NDArray[Any], dtype: str) -> dict[str, str]:
     return {"dtype": dtype, "data": base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()}
 
 
-def _number(value: Fraction) -> str:
+def _number_text(value: Fraction) -> str:
     """Exactly: a whole number or a fraction."""
     return str(value)

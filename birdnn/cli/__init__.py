@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from birdnn.cli.began import BEGAN
-from birdnn.cli.loading import loading
+from birdnn.cli.loading import without_garbage_collection
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.heap import keep_freed_memory
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     BEGAN.set(time.monotonic())
     keep_freed_memory()
     try:
-        with loading():
+        with without_garbage_collection():
             from birdnn.cli.app import app
 
         app(args=arguments, prog_name="birdnn")

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from onnx import numpy_helper
 
-from birdnn.cli.terminal import first_line
+from birdnn.cli.terminal import print_first_line
 from birdnn.errors import DisagreementError, MismatchError, OutputError
 from birdnn.formats import read_network
 from birdnn.formats.files import write_bytes
@@ -24,7 +24,7 @@ from birdnn.pipeline.relating import verify_related
 from birdnn.records import Proved, Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness, competition_word
 from birdnn.report.witnesses import counterexample_text
 from birdnn.rounding import Semantics
-from birdnn.verify import not_float32
+from birdnn.verify import why_not_float32
 
 _WORDS = {"timeout": "timed-out"}
 """VNN-COMP's word -> the standard's, where it has another."""
@@ -32,7 +32,7 @@ _WORDS = {"timeout": "timed-out"}
 _SPEAKS: Mapping[Semantics, str] = {"real": "over the reals", "float32": "as executed in float32, sums in any order"}
 
 
-def answer(options: argparse.Namespace, began: float) -> int:
+def answer_query(options: argparse.Namespace, began: float) -> int:
     """Answer the query; 0.
 
     Args:
@@ -47,7 +47,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
     nets = network_files(options.network or (), query)
     semantics: Literal["real", "float32"] = "real" if query is None else query.element
     asked = options.as_executed or semantics == "float32"
-    told = [not_float32(read_network(net)) for net in nets.values()] if asked else []
+    told = [why_not_float32(read_network(net)) for net in nets.values()] if asked else []
     refused = next(filter(None, told), "")
     # the query itself is over float32: a proof over the reals would answer another one
     if refused and semantics == "float32":
@@ -61,12 +61,12 @@ def answer(options: argparse.Namespace, began: float) -> int:
         outcome = verify_files(net, [options.query], settings=settings)
     else:
         outcome = verify_related(nets, [options.query], settings=settings)
-    verdict = spoken(outcome, semantics)
+    verdict = verdict_as_asked(outcome, semantics)
     word = competition_word(verdict)
     assignment: list[str] = []
     if isinstance(verdict, Violated):
-        assignment = _found(verdict.witness, query, options.serialise_assignments)
-    first_line(_WORDS.get(word, word), more=assignment)
+        assignment = _assignment_lines(verdict.witness, query, options.serialise_assignments)
+    print_first_line(_WORDS.get(word, word), more=assignment)
     network = "network" if len(nets) == 1 else "networks"
     told = [f"unsat of the {network} {_SPEAKS[semantics]}"] if isinstance(verdict, Proved) else []
     told += [f"not --as-executed: {refused}"] if refused else []
@@ -77,7 +77,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
     return 0
 
 
-def spoken(outcome: VerifyOutcome, semantics: Semantics) -> Verdict:
+def verdict_as_asked(outcome: VerifyOutcome, semantics: Semantics) -> Verdict:
     """The verdict on what the query asks: an assignment that holds when the network is run is none over the reals.
 
     Where engines contradict each other it is unknown.
@@ -118,32 +118,32 @@ def network_files(said: Sequence[str], query: Query | None) -> dict[str, Path]:
     return dict(pairs)
 
 
-def _found(witness: Witness, query: Query | None, folder: Path | None) -> list[str]:
+def _assignment_lines(witness: Witness, query: Query | None, folder: Path | None) -> list[str]:
     """The assignment as lines; none where it is written to a folder."""
     if folder is not None:
-        _serialise(folder, query, witness)
+        _write_tensors(folder, query, witness)
         return []
     if query is None:
         return counterexample_text(witness).splitlines()
     lines = []
-    for tensor, values in _assigned(query, witness):
+    for tensor, values in _values_by_tensor(query, witness):
         lines.append(f"{tensor.name} {tensor.element} [{','.join(map(str, tensor.shape))}]")
         lines += [repr(value) for value in values]
     return lines
 
 
-def _assigned(query: Query, witness: Witness) -> list[tuple[Tensor, tuple[float, ...]]]:
+def _values_by_tensor(query: Query, witness: Witness) -> list[tuple[Tensor, tuple[float, ...]]]:
     """Each tensor of the query and its values, all inputs first."""
     inputs, outputs = ([getattr(net, kind) for net in query.networks] for kind in ("input", "output"))
     parts = (*((tensor, witness.x) for tensor in inputs), *((tensor, witness.y) for tensor in outputs))
     return [(tensor, values[tensor.first : tensor.first + tensor.size]) for tensor, values in parts]
 
 
-def _serialise(folder: Path, query: Query | None, witness: Witness) -> None:
+def _write_tensors(folder: Path, query: Query | None, witness: Witness) -> None:
     """Write each tensor as ``NAME.pb`` in a folder, which is made where it is missing."""
     named: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [("X", (-1,), witness.x), ("Y", (-1,), witness.y)]
     if query is not None:
-        named = [(tensor.name, tensor.shape, values) for tensor, values in _assigned(query, witness)]
+        named = [(tensor.name, tensor.shape, values) for tensor, values in _values_by_tensor(query, witness)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

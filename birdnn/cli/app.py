@@ -14,7 +14,7 @@ import typer
 from birdnn.cli.bench import bench
 from birdnn.cli.check import check
 from birdnn.cli.compare import compare
-from birdnn.cli.config import NAME, USED, options_of
+from birdnn.cli.config import NAME, USED, options_from_file
 from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG, complain
@@ -111,7 +111,7 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"birdnn {installed_version()}")
         raise typer.Exit()
@@ -137,7 +137,9 @@ def _root(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version and leave."),
+        typer.Option(
+            "--version", metavar="", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", metavar="", help="Show tracebacks of unexpected errors.")] = False,
     config: Annotated[
@@ -151,10 +153,10 @@ def _root(
 ) -> None:
     DEBUG.set(debug)
     _spare_busy_cores()
-    _configure(context, config)
+    _apply_configuration(context, config)
 
 
-def _configure(context: Any, said: Path | None) -> None:
+def _apply_configuration(context: Any, said: Path | None) -> None:
     """Take options from a file, where one is named or lies here."""
     # a worker runs one command after the other in this process
     USED.set(None)
@@ -162,7 +164,7 @@ def _configure(context: Any, said: Path | None) -> None:
     if said is None and not path.is_file():
         return
     try:
-        options = options_of(path, context.command)
+        options = options_from_file(path, context.command)
     except BirdnnError as error:
         complain(f"error: {error}")
         raise typer.Exit(error.exit_status) from None

@@ -22,7 +22,7 @@ _OURS = "--net", "--prop", "--keep", "--suite", "--json", "--out", "--timeout", 
 _OURS_TOO = "--optimiser", "--seed", "--semantics", "--device", "--certificate", "--counterexample", "--ray"
 
 
-def _method(value: str) -> str:
+def _known_method(value: str) -> str:
     if value not in METHODS:
         raise typer.BadParameter(f"one of {', '.join(METHODS)} is expected")
     return value
@@ -95,7 +95,7 @@ class BenchOptions:
     ] = False
     method: Annotated[
         str,
-        typer.Option("--method", metavar="M", callback=_method, help=f"How to repair: {', '.join(METHODS)}."),
+        typer.Option("--method", metavar="M", callback=_known_method, help=f"How to repair: {', '.join(METHODS)}."),
     ] = METHODS[0]
     semantics: Annotated[
         Semantics | None, typer.Option("--semantics", help="What proofs speak about; see verify and repair.")
@@ -174,10 +174,10 @@ def _require_sense(options: BenchOptions) -> None:
     for path, kinds in ((options.plot, PICTURES), (options.summary, SUMMARIES)):
         if path is not None and path.suffix.lower() not in kinds:
             raise OutputError(str(path), f"is written as {' or '.join(kinds)}; name such a file")
-    _require_options(tuple(options.passed or ()), as_repairs=options.as_repairs)
+    _require_passed_options(tuple(options.passed or ()), as_repairs=options.as_repairs)
 
 
-def _require_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
+def _require_passed_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
     """Refuse now what every single process would refuse."""
     if passed and not passed[0].startswith("-"):
         told = (

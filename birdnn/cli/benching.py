@@ -10,7 +10,7 @@ from birdnn.cli.bench import BenchOptions
 from birdnn.cli.failures import complain
 from birdnn.cli.options import Device, Semantics
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
@@ -71,11 +71,11 @@ def finish_bench(
         if json is not None:
             write_record(outcome, json, files.add)
         if summary is not None:
-            files.add(summary, _summary(outcome, summary).encode())
+            files.add(summary, _summary_text(outcome, summary).encode())
         if plot is not None:
-            files.add(plot, drawn(outcome, plot.suffix.lower()[1:]))
+            files.add(plot, draw_cactus(outcome, plot.suffix.lower()[1:]))
     if quiet:
-        first_line(quiet_line(outcome))
+        print_first_line(quiet_line(outcome))
     else:
         show(lambda width: bench_summary(outcome, width))
     # the worst first: two answers of which one is wrong, then an interruption, our own faults, unusable files
@@ -96,14 +96,14 @@ def finish_bench(
     return BAD_INPUT if outcome.broken else 0
 
 
-def _summary(outcome: CampaignOutcome, path: Path) -> str:
+def _summary_text(outcome: CampaignOutcome, path: Path) -> str:
     if path.suffix.lower() == ".csv":
         return bench_csv(outcome)
     made_by = provenance(shlex.join(outcome.command), f"Seed {outcome.seed}", outcome.threads)
     return bench_markdown(outcome, f"{Path(outcome.instances).stem}: {outcome.kind}", made_by)
 
 
-def drawn(outcome: CampaignOutcome, kind: str) -> bytes:
+def draw_cactus(outcome: CampaignOutcome, kind: str) -> bytes:
     """The cactus plot of our table and those it is compared with."""
     from birdnn.report.cactus import cactus_picture  # Matplotlib takes long to load
 

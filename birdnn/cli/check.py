@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from birdnn.cli.failures import command, complain
-from birdnn.cli.options import TO_READ, Json, Nets, Props, Quiet, Seed, networks, require_there
+from birdnn.cli.options import TO_READ, Json, Nets, Props, Quiet, Seed, parse_networks, require_input_files
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.statuses import INTERRUPTED
 
@@ -51,11 +51,11 @@ def check(options: CheckOptions) -> int:
     counterexample is checked in exact arithmetic and run through onnxruntime.
     """
     started = time.monotonic()
-    nets = networks(options.net)
-    require_there(options)
+    nets = parse_networks(options.net)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.certify.check import Settings
-        from birdnn.cli.checking import finish
+        from birdnn.cli.checking import finish_check
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.checking import Stopped, check_files
 
@@ -69,4 +69,4 @@ def check(options: CheckOptions) -> int:
     if found is None:
         complain("interrupted; nothing is known about the certificate")
         return INTERRUPTED
-    return finish(found, json=options.json, quiet=options.quiet, wall_s=time.monotonic() - started)
+    return finish_check(found, json=options.json, quiet=options.quiet, wall_s=time.monotonic() - started)

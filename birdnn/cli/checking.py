@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from birdnn.cli.options import command_line
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.formats.files import write_bytes
 from birdnn.records import CheckOutcome
 from birdnn.report.publish import write_record
@@ -15,19 +15,19 @@ from birdnn.report.tables import add_fact, facts_grid
 from birdnn.report.witnesses import HOLDS
 
 
-def finish(found: CheckOutcome, *, json: Path | None, quiet: bool, wall_s: float) -> int:
+def finish_check(found: CheckOutcome, *, json: Path | None, quiet: bool, wall_s: float) -> int:
     """Print and write what was found; the exit status."""
-    first_line(f"{found.outcome}: {found.said}")
+    print_first_line(f"{found.outcome}: {found.said}")
     if json is not None:
         write_record(found, json, write_bytes, command=command_line(), wall_s=wall_s)
     if not found.accepted:
         return 1
     if not quiet:
-        show(lambda width: _table(found))
+        show(lambda width: _facts_table(found))
     return 0
 
 
-def _table(found: CheckOutcome) -> Table:
+def _facts_table(found: CheckOutcome) -> Table:
     grid = facts_grid()
     for answer in found.properties:
         leaves = "1 leaf" if answer.leaves == 1 else f"{answer.leaves:,} leaves"

@@ -22,7 +22,7 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     require_each_counts,
-    require_there,
+    require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -89,7 +89,7 @@ def compare(options: CompareOptions) -> int:
     lost or gained. A is the network before, B the one after. Status 0 whatever is found.
     """
     require_each_counts("compare", {"suite": options.suite, "as_name": options.as_name})
-    require_there(options)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.comparing import finish_compare
         from birdnn.compare import compare_files

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from birdnn.cli.failures import complain
 from birdnn.cli.statuses import INTERRUPTED
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
 from birdnn.records import CompareOutcome
 from birdnn.report.comparison_page import compare_page
-from birdnn.report.comparison_text import compare_summary, headline
+from birdnn.report.comparison_text import compare_headline, compare_summary
 from birdnn.report.publish import write_record
 
 
@@ -23,11 +23,11 @@ def finish_compare(outcome: CompareOutcome, *, json: Path | None, html: Path | N
     """
     with all_or_none() as files:
         if json is not None:
-            write_record(outcome, json, files.add, headline=headline(outcome))
+            write_record(outcome, json, files.add, headline=compare_headline(outcome))
         if html is not None:
             files.add(html, compare_page(outcome).encode("utf-8"))
     if quiet:
-        first_line(headline(outcome))
+        print_first_line(compare_headline(outcome))
     else:
         show(lambda width: compare_summary(outcome, width))
     if outcome.disagreement:

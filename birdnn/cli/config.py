@@ -32,46 +32,46 @@ _FILES = ("FILE", "DIR", "CSV", "NPZ")
 """What stands for a file in help."""
 
 USED: ContextVar[tuple[Path, Mapping[str, Any]] | None] = ContextVar("used", default=None)
-"""The file whose options hold, and what it says, as `options_of` has it."""
+"""The file whose options hold, and what it says, as `options_from_file` has it."""
 
 
-def options_of(path: Path, root: Command) -> dict[str, Any]:
+def options_from_file(path: Path, root: Command) -> dict[str, Any]:
     """What a file says, as click takes it: command -> parameter -> value.
 
     Raises:
         FormatError: it cannot be read, or a key is no option of a command.
     """
-    said = _read(path)
+    said = _read_toml(path)
     if not said:
         return {}
     # what is not in a table is said for all commands that know it; a key that none knows is misspelt
     shared = {key: value for key, value in said.items() if not isinstance(value, dict)}
-    commands = dict(_commands(root))
-    everywhere = {name for command in commands.values() for name in _options(command)}
+    commands = dict(_leaf_commands(root))
+    everywhere = {name for command in commands.values() for name in _options_of_command(command)}
     for key in shared:
-        _require(path, key, key, everywhere, "no command has such an option")
+        _require_known(path, key, key, everywhere, "no command has such an option")
         if key == "out":
             raise FormatError(str(path), f"key {key}", "is another file for each command: say it in the table of one")
     tables = {name.split()[0] for name in commands}
     for key, value in said.items():
         if isinstance(value, dict):
-            _require(path, key, key, tables, "there is no such command")
+            _require_known(path, key, key, tables, "there is no such command")
             _require_sub_commands(path, key, value, commands)
     found: dict[str, Any] = {}
     for name, command in commands.items():
-        mine = _table(said, name)
-        known = _options(command)
+        mine = _table_of_command(said, name)
+        known = _options_of_command(command)
         for key, value in mine.items():
             if not isinstance(value, dict):
-                _require(path, f"{name.replace(' ', '.')}.{key}", key, known, f"birdnn {name} has no such option")
+                _require_known(path, f"{name.replace(' ', '.')}.{key}", key, known, f"birdnn {name} has no such option")
         # click nests the defaults of sub-commands in those of their command
         place = found
         for word in name.split()[:-1]:
             place = place.setdefault(word, {})
-        fitting = {key: value for key, value in shared.items() if key in known and _fits(known[key], value)}
+        fitting = {key: value for key, value in shared.items() if key in known and _takes_value(known[key], value)}
         both = {**fitting, **mine}
         place[name.split()[-1]] = {
-            known[key].name: _value(path, known[key], value) for key, value in both.items() if key in known
+            known[key].name: _value_as_typed(path, known[key], value) for key, value in both.items() if key in known
         }
     return found
 
@@ -80,10 +80,12 @@ def _require_sub_commands(path: Path, name: str, table: Mapping[str, Any], comma
     """See that a table of a command with sub-commands holds theirs, and nothing that none of them would see."""
     known = {words[1] for command in commands if (words := command.split())[0] == name and len(words) > 1}
     for key in table if known else ():
-        _require(path, f"{name}.{key}", key, known, f"the sub-commands of birdnn {name} are {', '.join(sorted(known))}")
+        _require_known(
+            path, f"{name}.{key}", key, known, f"the sub-commands of birdnn {name} are {', '.join(sorted(known))}"
+        )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read_toml(path: Path) -> Mapping[str, Any]:
     import tomllib  # for those who have such a file
 
     try:
@@ -98,17 +100,17 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise FormatError(str(path), "", f"no TOML: {error}") from None
 
 
-def _commands(group: Command, before: str = "") -> Iterator[tuple[str, Command]]:
+def _leaf_commands(group: Command, before: str = "") -> Iterator[tuple[str, Command]]:
     """``"verify"``, ``"plot map"``, ... with their commands."""
     # by attribute and not by class: which click there is depends on typer
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            yield from _commands(command, f"{before}{name} ")
+            yield from _leaf_commands(command, f"{before}{name} ")
         else:
             yield f"{before}{name}", command
 
 
-def _options(command: Command) -> dict[str, Parameter]:
+def _options_of_command(command: Command) -> dict[str, Parameter]:
     """Option without its dashes -> parameter."""
     found: dict[str, Parameter] = {}
     for parameter in command.params:
@@ -119,7 +121,7 @@ def _options(command: Command) -> dict[str, Parameter]:
     return found
 
 
-def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _table_of_command(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     table: Any = said
     for word in name.split():
         table = table.get(word, {})
@@ -128,13 +130,13 @@ def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return table  # type: ignore[no-any-return]
 
 
-def _require(path: Path, place: str, key: str, known: Iterable[str], problem: str) -> None:
+def _require_known(path: Path, place: str, key: str, known: Iterable[str], problem: str) -> None:
     names = sorted(known)
     if key not in names:
         raise FormatError(str(path), f"key {place}", f"{problem}{did_you_mean(key, names)}")
 
 
-def _value(path: Path, parameter: Parameter, value: Any) -> Any:
+def _value_as_typed(path: Path, parameter: Parameter, value: Any) -> Any:
     """A value as the command line would have it: files from the folder of `path`."""
     values = value if isinstance(value, list) else [value]
     told = str(parameter.metavar or "")
@@ -142,12 +144,12 @@ def _value(path: Path, parameter: Parameter, value: Any) -> Any:
         values = [str(path.parent / str(each)) for each in values]
     elif any(word in told for word in (*_FILES, "TOML")):  # or something else than a file
         values = [str(there) if (there := path.parent / str(each)).is_file() else each for each in values]
-    if not _fits(parameter, value):
+    if not _takes_value(parameter, value):
         raise FormatError(str(path), f"key {parameter.opts[0][2:]}", "takes one value, not a list")
     return values if parameter.multiple else values[0]
 
 
-def _fits(parameter: Parameter, value: Any) -> bool:
+def _takes_value(parameter: Parameter, value: Any) -> bool:
     """Several properties are none for a command that takes one."""
     return bool(parameter.multiple) or not isinstance(value, list)
 

@@ -35,8 +35,8 @@ def doctor(options: DoctorOptions) -> int:
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish_setup import finish_doctor
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline.diagnosing import examine
+        from birdnn.pipeline.diagnosing import examine_engines
 
         require_writable((options.json,), ())
-        outcome = examine(watch, tried=options.tried)
+        outcome = examine_engines(watch, tried=options.tried)
     return finish_doctor(outcome, json=options.json, quiet=options.quiet)

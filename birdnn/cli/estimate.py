@@ -23,7 +23,7 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     require_each_counts,
-    require_there,
+    require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -94,7 +94,7 @@ def estimate(options: EstimateOptions) -> int:
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
     require_each_counts("estimate", {"suite": options.suite, "as_name": options.as_name})
-    require_there(options)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_estimate
         from birdnn.formats.files import require_writable

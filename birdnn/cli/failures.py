@@ -20,7 +20,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from birdnn.cli.options import require_in_range
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
-from birdnn.patterns import matching
+from birdnn.patterns import matching_files
 from birdnn.printable import printable
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
@@ -34,7 +34,7 @@ def complain(message: str) -> None:
     typer.echo(f"birdnn: {printable(message)}", err=True)
 
 
-def interrupted(more: str = "") -> int:
+def report_interrupted(more: str = "") -> int:
     """Say that the user stopped the command, and what becomes of its work; the exit status."""
     complain(f"interrupted{more}")
     return INTERRUPTED
@@ -48,7 +48,7 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
     """
     panels = {name: title for title, names in getattr(options, "PANELS", {}).items() for name in names}
     hints = {
-        name: _shown(hint, panels.get(name))
+        name: _hint_for_help(hint, panels.get(name))
         for name, hint in get_type_hints(options, include_extras=True).items()
         if name != "PANELS"
     }
@@ -70,12 +70,12 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
                 if get_args(get_args(hints["net"])[0])[0] == list[str]:
                     said = said or None  # several are said by their names, and one may be by its place
                     place = None if place is None else [str(place)]
-                values["net"] = _the_network(context, place, said)
+                values["net"] = _chosen_network(context, place, said)
             # out here a wrong use is an error of click, which prints the usage and leaves with status 2
             require_in_range(body.__name__, values)
-            raise typer.Exit(_status(lambda: body(options(**_expanded(values)))))
+            raise typer.Exit(_status_of_run(lambda: body(options(**_expand_patterns(values)))))
 
-        run.__name__, run.__doc__ = body.__name__, _paragraphs(body.__doc__ or "")
+        run.__name__, run.__doc__ = body.__name__, _join_paragraphs(body.__doc__ or "")
         run.__annotations__ = hints
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return run
@@ -83,17 +83,17 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
     return decorate
 
 
-def _expanded(values: dict[str, Any]) -> dict[str, Any]:
+def _expand_patterns(values: dict[str, Any]) -> dict[str, Any]:
     """With the files that patterns name in place of these, where an option takes several."""
 
     def files(value: Any) -> Any:
         several = isinstance(value, list) and all(isinstance(part, Path) for part in value)
-        return matching(value) if several else value
+        return matching_files(value) if several else value
 
     return {name: files(value) for name, value in values.items()}
 
 
-def _shown(hint: Any, panel: str | None) -> Any:
+def _hint_for_help(hint: Any, panel: str | None) -> Any:
     """An option as help shows it: in its panel, and a flag without a type, for nothing follows it."""
     if get_origin(hint) is not Annotated:
         return hint
@@ -107,7 +107,7 @@ def _shown(hint: Any, panel: str | None) -> Any:
     return Annotated[(of, *options)]
 
 
-def _each(value: Any) -> Sequence[Any]:
+def _as_list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -131,12 +131,12 @@ def _with_place_for_the_network(parameters: list[inspect.Parameter], hints: dict
     return True
 
 
-def _the_network(context: Any, placed: Any, said: Any) -> Any:
+def _chosen_network(context: Any, placed: Any, said: Any) -> Any:
     """The network of the command line, or several; what a configuration file says of it counts least."""
     # twice on the command line is a mistake; beside a file of options the place has the last word
     source = context.get_parameter_source("net")
     if placed is not None and said is not None and source is not None and source.name == "COMMANDLINE":
-        both = " and ".join(str(each) for each in (*_each(placed), *_each(said)))
+        both = " and ".join(str(each) for each in (*_as_list(placed), *_as_list(said)))
         raise typer.BadParameter(f"the network is said twice: {both}", param_hint="--net")
     found = placed or said
     if found is None:
@@ -144,12 +144,12 @@ def _the_network(context: Any, placed: Any, said: Any) -> Any:
     return found
 
 
-def _paragraphs(text: str) -> str:
+def _join_paragraphs(text: str) -> str:
     """A docstring whose lines are joined within paragraphs: the terminal breaks them, not the source."""
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
-def _status(body: Callable[[], int]) -> int:
+def _status_of_run(body: Callable[[], int]) -> int:
     try:
         return body()
     except BirdnnError as error:
@@ -158,14 +158,14 @@ def _status(body: Callable[[], int]) -> int:
             traceback.print_exc()
         return error.exit_status
     except KeyboardInterrupt:
-        return interrupted()
+        return report_interrupted()
     # typer's own ways to end a command, which are Exceptions too
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can still say something useful
         if out_of_memory(error):
             return _no_memory()
-        return UNUSABLE if refused_by_system(error) else own_fault(error)
+        return UNUSABLE if refused_by_system(error) else report_own_fault(error)
 
 
 def _no_memory() -> int:
@@ -188,7 +188,7 @@ def refused_by_system(error: Exception) -> bool:
     return True
 
 
-def own_fault(error: Exception) -> int:
+def report_own_fault(error: Exception) -> int:
     """Say what happened and where the traceback of the error that is being handled is; the exit status."""
     complain(f"internal error: {type(error).__name__}: {str(error)[:300] or 'no message'}")
     if DEBUG.get():

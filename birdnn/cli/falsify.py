@@ -7,7 +7,7 @@ from pathlib import Path
 
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
-from birdnn.cli.loading import loading
+from birdnn.cli.loading import without_garbage_collection
 from birdnn.cli.options import (
     Counterexample,
     Device,
@@ -21,8 +21,8 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    networks,
-    require_there,
+    parse_networks,
+    require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -49,11 +49,11 @@ def falsify(options: FalsifyOptions) -> int:
     Without --timeout ten rounds of attack on each property, with it as many as fit. The first line of output is sat
     (a counterexample was found and replayed), unknown or timeout.
     """
-    nets = networks(options.net)
-    require_there(options)
+    nets = parse_networks(options.net)
+    require_input_files(options)
     files = [nets] if isinstance(nets, Path) else [*nets.values()]
     with TerminalWatch(quiet=options.quiet) as watch:
-        with loading():
+        with without_garbage_collection():
             from birdnn.cli.finish import finish_verify
             from birdnn.formats.files import require_writable
             from birdnn.pipeline.deciding import falsify_files

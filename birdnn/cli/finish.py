@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from birdnn.cli.failures import complain, interrupted
+from birdnn.cli.failures import complain, report_interrupted
 from birdnn.cli.statuses import UNDECIDED
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.errors import DisagreementError, OutputError
 from birdnn.formats.files import write_bytes
 from birdnn.formats.together import all_or_none
@@ -24,7 +24,7 @@ from birdnn.report.estimate import estimate_summary, quiet_line
 from birdnn.report.localisation import localize_summary
 from birdnn.report.publish import write_record
 from birdnn.report.text import repair_summary, verify_summary
-from birdnn.report.witnesses import counterexample_text, remark
+from birdnn.report.witnesses import counterexample_text, verdict_remark
 
 VERIFY_STATUS = {"unsat": 0, "sat": 1, "unknown": 3, "timeout": 3}
 REPAIR_STATUS = {"proved": 0, "nothing_to_repair": 0, "violated": 1, "sampled": 3}
@@ -37,7 +37,7 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         DisagreementError: engines, or prover and checker, contradict each other. Everything is on disk by then.
     """
     # before any file: a disk that is full must not cost the verdict
-    first_line(outcome.verdict)
+    print_first_line(outcome.verdict)
     with all_or_none() as files:
         if json is not None:
             write_record(outcome, json, files.add)
@@ -49,13 +49,13 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         complain(f"removed {counterexample}: it was there before, and this run has no counterexample")
     if quiet:
         for answer in outcome.verdicts:
-            for line in filter(None, (*answer.notes, remark(answer.name, answer.verdict))):
+            for line in filter(None, (*answer.notes, verdict_remark(answer.name, answer.verdict))):
                 complain(line)
     else:
         show(lambda width: verify_summary(outcome, width))
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
-    return interrupted() if outcome.interrupted else VERIFY_STATUS[outcome.verdict]
+    return report_interrupted() if outcome.interrupted else VERIFY_STATUS[outcome.verdict]
 
 
 def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool) -> int:
@@ -63,10 +63,10 @@ def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool)
     if json is not None:
         write_record(outcome, json, write_bytes)
     if quiet:
-        first_line(quiet_line(outcome))
+        print_first_line(quiet_line(outcome))
     else:
         show(lambda width: estimate_summary(outcome, width))
-    return interrupted() if outcome.interrupted else 0
+    return report_interrupted() if outcome.interrupted else 0
 
 
 def finish_repair(outcome: PropertyRepair, *, json: Path | None, quiet: bool, verbose: bool) -> int:
@@ -77,13 +77,13 @@ def finish_repair(outcome: PropertyRepair, *, json: Path | None, quiet: bool, ve
             Everything is on disk by then.
     """
     if json is not None:
-        with said_of(outcome):
+        with result_is_on_disk(outcome):
             write_record(outcome, json, write_bytes)
     status = REPAIR_STATUS[outcome.result]
     if outcome.result == "proved" and (outcome.behaviour_kept != "kept" or outcome.regressions):
         status = UNDECIDED  # proved, and not what was asked for all the same
     if quiet:
-        first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
+        print_first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
         if status != 0 or outcome.disagreement or outcome.interrupted:  # the word alone may sound like a success
             complain(outcome.headline)
     else:
@@ -92,12 +92,12 @@ def finish_repair(outcome: PropertyRepair, *, json: Path | None, quiet: bool, ve
         raise DisagreementError(outcome.disagreement)
     if outcome.interrupted:
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
-        return interrupted(f"; {kept}")
+        return report_interrupted(f"; {kept}")
     return status
 
 
 @contextmanager
-def said_of(outcome: RepairOutcome) -> Iterator[None]:
+def result_is_on_disk(outcome: RepairOutcome) -> Iterator[None]:
     """While entered, an error of writing something more also says that the result itself is on disk."""
     try:
         yield
@@ -119,7 +119,7 @@ def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Pat
             kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
             files.add(picture, localisation_picture(outcome, kind))
     if quiet:
-        first_line(outcome.outcome)
+        print_first_line(outcome.outcome)
     else:
         show(lambda width: localize_summary(outcome, width))
-    return interrupted() if outcome.interrupted else 0
+    return report_interrupted() if outcome.interrupted else 0

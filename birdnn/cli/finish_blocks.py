@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from birdnn.cli.failures import interrupted
-from birdnn.cli.finish import REPAIR_STATUS, said_of
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.failures import report_interrupted
+from birdnn.cli.finish import REPAIR_STATUS, result_is_on_disk
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.formats.files import write_bytes
 from birdnn.records import BlockLocalizeOutcome, ExampleRepair
 from birdnn.report.blocks import block_localize_summary, block_repair_summary
@@ -27,24 +27,24 @@ def finish_localize_blocks(
         kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
         write_bytes(picture, blocks_picture(outcome.found, Path(outcome.net).name).data(kind))
     if quiet:
-        first_line(ranking[0].name if ranking else "interrupted")
+        print_first_line(ranking[0].name if ranking else "interrupted")
     else:
         show(lambda width: block_localize_summary(outcome, width))
     if outcome.interrupted:
-        return interrupted("; some blocks were not tried")
+        return report_interrupted("; some blocks were not tried")
     return 0
 
 
 def finish_repair_blocks(outcome: ExampleRepair, *, json: Path | None, quiet: bool) -> int:
     """Print and write what was done; the exit status."""
     if json is not None:
-        with said_of(outcome):
+        with result_is_on_disk(outcome):
             write_record(outcome, json, write_bytes)
     if quiet:
-        first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
+        print_first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
     else:
         show(lambda width: block_repair_summary(outcome, width))
     if outcome.interrupted:
         kept = f"the best network so far is {outcome.out}" if outcome.out else "no network was written"
-        return interrupted(f"; {kept}")
+        return report_interrupted(f"; {kept}")
     return REPAIR_STATUS[outcome.result]

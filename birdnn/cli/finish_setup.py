@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from birdnn.cli.failures import interrupted
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.failures import report_interrupted
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.formats.files import write_bytes
 from birdnn.records import DoctorOutcome, FetchOutcome
 from birdnn.report.doctored import doctor_summary
@@ -18,7 +18,7 @@ def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> 
     if json is not None:
         write_record(outcome, json, write_bytes)
     if quiet:
-        first_line(", ".join(state.name for state in outcome.states if state.usable is not False))
+        print_first_line(", ".join(state.name for state in outcome.states if state.usable is not False))
     else:
         show(lambda width: doctor_summary(outcome, width))
     return 0
@@ -29,7 +29,7 @@ def finish_fetch(outcome: FetchOutcome, *, json: Path | None, quiet: bool) -> in
     if json is not None:
         write_record(outcome, json, write_bytes)
     if quiet:
-        first_line(outcome.to)
+        print_first_line(outcome.to)
     else:
         show(lambda width: fetch_summary(outcome))
-    return interrupted("; what is missing comes with the same command") if outcome.interrupted else 0
+    return report_interrupted("; what is missing comes with the same command") if outcome.interrupted else 0

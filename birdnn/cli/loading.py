@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Around imports that take long; as before in the end, whatever happens."""
     was = gc.isenabled()
     gc.disable()

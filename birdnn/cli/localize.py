@@ -25,8 +25,8 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     require_each_counts,
+    require_input_files,
     require_picture,
-    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -99,18 +99,18 @@ def localize(options: LocalizeOptions) -> int:
     """
     if options.blocks:
         return _localize_blocks(options)
-    _require_no_blocks(options)
-    return localised(options)
+    _require_no_block_options(options)
+    return localize_neurons(options)
 
 
-def localised(options: LocalizeOptions) -> int:
+def localize_neurons(options: LocalizeOptions) -> int:
     """The command on its options; `birdnn plot responsibility` is the same with a picture that has to be."""
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
     require_each_counts("localize", {"suite": options.suite, "as_name": options.as_name})
     if options.picture is not None:
         require_picture(options.picture)
-    require_there(options)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_localize
         from birdnn.formats.files import require_writable
@@ -133,7 +133,7 @@ def localised(options: LocalizeOptions) -> int:
     return finish_localize(outcome, json=options.json, picture=options.picture, quiet=options.quiet)
 
 
-def _of_blocks(options: LocalizeOptions) -> dict[str, object]:
+def _block_options(options: LocalizeOptions) -> dict[str, object]:
     return {
         "--data": options.data,
         "--block": options.block,
@@ -144,9 +144,9 @@ def _of_blocks(options: LocalizeOptions) -> dict[str, object]:
     }
 
 
-def _require_no_blocks(options: LocalizeOptions) -> None:
+def _require_no_block_options(options: LocalizeOptions) -> None:
     """Refuse options that would change nothing."""
-    for name, said in _of_blocks(options).items():
+    for name, said in _block_options(options).items():
         if said is not None and said != []:  # a radius of 0 is said, too
             raise typer.BadParameter("is an option of --blocks", param_hint=name)
 
@@ -159,11 +159,11 @@ def _localize_blocks(options: LocalizeOptions) -> int:
         raise typer.BadParameter("--blocks judges by examples, --data; properties are for neurons", param_hint="--prop")
     if options.picture is not None:
         require_picture(options.picture)
-    require_there(options)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish_blocks import finish_localize_blocks
         from birdnn.formats.files import require_writable
-        from birdnn.formats.partition import read_chosen
+        from birdnn.formats.partition import read_blocks
         from birdnn.pipeline.localising_blocks import localize_block_files
         from birdnn.records import BlockLocalizeRequest
 
@@ -171,7 +171,7 @@ def _localize_blocks(options: LocalizeOptions) -> int:
         request = BlockLocalizeRequest(
             net=options.net,
             data=options.data,
-            chosen=read_chosen(options.block or ()),
+            chosen=read_blocks(options.block or ()),
             formula="ochiai" if options.formula is None else options.formula.value,
             radius=options.radius,
             examples=150 if options.examples is None else options.examples,

@@ -13,7 +13,7 @@ import typer
 from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
 from birdnn.patterns import named_network
-from birdnn.records.options import objection, worded
+from birdnn.records.options import first_objection, rule_in_words
 from birdnn.records.ranges import out_of_range
 
 PICTURES = (".svg", ".png")
@@ -34,7 +34,7 @@ class Decision(StrEnum):
     NONE = "none"
 
 
-def require_there(options: object) -> None:
+def require_input_files(options: object) -> None:
     """See that there are the files that ``options`` name: who misspells one is told before anything heavy is loaded.
 
     Raises:
@@ -45,15 +45,15 @@ def require_there(options: object) -> None:
             value = getattr(options, name)
             for path in value if isinstance(value, list) else [value]:
                 if path is not None:
-                    _require_there(path)
+                    _require_file(path)
 
 
-def _require_there(path: Path) -> None:
+def _require_file(path: Path) -> None:
     if not path.exists():
-        raise FormatError(str(path), "", f"no such file{_close_to(path)}")
+        raise FormatError(str(path), "", f"no such file{_similar_file_hint(path)}")
 
 
-def networks(said: Sequence[str]) -> Path | dict[str, Path]:
+def parse_networks(said: Sequence[str]) -> Path | dict[str, Path]:
     """What ``--net`` says: the file of the one network, or files by the names that a query has for its networks.
 
     Raises:
@@ -62,7 +62,7 @@ def networks(said: Sequence[str]) -> Path | dict[str, Path]:
     """
     pairs = [named_network(text) for text in said]
     for _, path in pairs:
-        _require_there(path)
+        _require_file(path)
     if len(pairs) == 1 and not pairs[0][0]:
         return pairs[0][1]
     names = [name for name, _ in pairs]
@@ -74,7 +74,7 @@ def networks(said: Sequence[str]) -> Path | dict[str, Path]:
     return dict(pairs)
 
 
-def _close_to(path: Path) -> str:
+def _similar_file_hint(path: Path) -> str:
     """What lies there under nearly the same name, as a question."""
     try:
         # difflib compares the name with each of them, slowly
@@ -85,7 +85,7 @@ def _close_to(path: Path) -> str:
 
 
 TO_READ = "to read"
-"""Beside the type of an option whose files must be there: see `require_there`."""
+"""Beside the type of an option whose files must be there: see `require_input_files`."""
 
 Net = Annotated[
     Path, typer.Option("--net", metavar="FILE", help="The network: .onnx or .nnet, also with .gz."), TO_READ
@@ -191,7 +191,7 @@ CrosscheckTimeout = Annotated[
 ]
 
 
-def engines(said: str | None) -> tuple[str, ...]:
+def parse_engines(said: str | None) -> tuple[str, ...]:
     """The engines of ``--crosscheck``, each once, in the order given."""
     from birdnn.crosscheck.engines import NAMES
 
@@ -231,12 +231,12 @@ _FLAGS = {
 _RECORDED = {typed[2:].replace("-", "_"): name for name, typed in _FLAGS.items()}
 
 
-def flag(name: str) -> str:
+def flag_of_option(name: str) -> str:
     """How an option is typed."""
     return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
-def recorded(field: str) -> str:
+def recorded_name(field: str) -> str:
     """How records name an option, from its field in a command's options."""
     return _RECORDED.get(field, field)
 
@@ -247,10 +247,10 @@ def require_in_range(command: str, said: Mapping[str, Any]) -> None:
     Raises:
         typer.BadParameter: there is one.
     """
-    named = {recorded(field): value for field, value in said.items()}
+    named = {recorded_name(field): value for field, value in said.items()}
     found = out_of_range(command, named)
     if found is not None:
-        raise typer.BadParameter(f"{found[1]}, not {named[found[0]]:g}", param_hint=flag(found[0]))
+        raise typer.BadParameter(f"{found[1]}, not {named[found[0]]:g}", param_hint=flag_of_option(found[0]))
 
 
 def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
@@ -264,11 +264,11 @@ def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
     used = USED.get()
     held = {} if used is None else used[1].get(command, {})
     # the file says options as they are typed, requests perhaps otherwise
-    excused = [name for name in said if name in held or flag(name)[2:].replace("-", "_") in held]
-    found = objection(command, said, excused)
+    excused = [name for name in said if name in held or flag_of_option(name)[2:].replace("-", "_") in held]
+    found = first_objection(command, said, excused)
     if found is not None:
-        told = worded(found[1], lambda name, value: f"{flag(name)} {value}".rstrip())
-        raise typer.BadParameter(told, param_hint=flag(found[0]))
+        told = rule_in_words(found[1], lambda name, value: f"{flag_of_option(name)} {value}".rstrip())
+        raise typer.BadParameter(told, param_hint=flag_of_option(found[0]))
 
 
 def require_picture(out: Path) -> None:

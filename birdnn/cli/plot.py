@@ -12,7 +12,7 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command, Group
-from birdnn.cli.localize import Form, LocalizeOptions, localised
+from birdnn.cli.localize import Form, LocalizeOptions, localize_neurons
 from birdnn.cli.options import (
     TO_READ,
     AsName,
@@ -25,8 +25,8 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     require_each_counts,
+    require_input_files,
     require_picture,
-    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -140,9 +140,9 @@ def plot_map(options: MapOptions) -> int:
     require_each_counts("plot", {"suite": options.suite, "as_name": options.as_name})
     if options.certificate is not None and options.prove is not None:
         raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
-    ranges = _range(options.x_range, "--x-range"), _range(options.y_range, "--y-range")
+    ranges = _parse_range(options.x_range, "--x-range"), _parse_range(options.y_range, "--y-range")
 
-    require_there(options)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.plotting import finish_plot
         from birdnn.pipeline.plotting import plot_map as drawn
@@ -218,10 +218,10 @@ def plot_line(options: LineOptions) -> int:
         )
     if options.x_range is not None and options.along is None:
         raise typer.BadParameter("the range of which input? Say --along", param_hint="--x-range")
-    start, end = _numbers(options.start, "--from"), _numbers(options.end, "--to")
-    x_range = _range(options.x_range, "--x-range")
+    start, end = _parse_numbers(options.start, "--from"), _parse_numbers(options.end, "--to")
+    x_range = _parse_range(options.x_range, "--x-range")
 
-    require_there(options)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.plotting import finish_plot
         from birdnn.pipeline.plotting import plot_line as drawn
@@ -277,7 +277,7 @@ def plot_responsibility(options: ResponsibilityOptions) -> int:
 
     The table, the JSON and the exit statuses are those of birdnn localize.
     """
-    return localised(
+    return localize_neurons(
         LocalizeOptions(
             net=options.net,
             prop=options.prop,
@@ -309,20 +309,20 @@ class RepairPictureOptions:
 @command(RepairPictureOptions)
 def plot_progress(options: RepairPictureOptions) -> int:
     """The course of a repair: each candidate, what was proved of it, what it keeps and what it cost."""
-    return _of_repair(options, "progress")
+    return _plot_repair(options, "progress")
 
 
 @command(RepairPictureOptions)
 def plot_change(options: RepairPictureOptions) -> int:
     """What a repair changed: for each initialiser how many values differ, and how far."""
-    return _of_repair(options, "change")
+    return _plot_repair(options, "change")
 
 
-def _of_repair(options: RepairPictureOptions, picture: Literal["progress", "change"]) -> int:
-    from birdnn.cli.plotting import finish_of_repair
+def _plot_repair(options: RepairPictureOptions, picture: Literal["progress", "change"]) -> int:
+    from birdnn.cli.plotting import finish_repair_picture
 
     _require_writable(options.out, options.json, (options.result,))
-    return finish_of_repair(options.result, picture, options.out, options.json, quiet=options.quiet)
+    return finish_repair_picture(options.result, picture, options.out, options.json, quiet=options.quiet)
 
 
 def _require_writable(out: Path, json: Path | None, inputs: tuple[Path | None, ...]) -> None:
@@ -332,8 +332,8 @@ def _require_writable(out: Path, json: Path | None, inputs: tuple[Path | None, .
     require_writable((out, json), [path for path in inputs if path is not None])
 
 
-def _range(said: str | None, option: str) -> tuple[float, float] | None:
-    values = _numbers(said, option)
+def _parse_range(said: str | None, option: str) -> tuple[float, float] | None:
+    values = _parse_numbers(said, option)
     if values is None:
         return None
     if len(values) != 2 or not values[0] < values[1]:
@@ -343,7 +343,7 @@ def _range(said: str | None, option: str) -> tuple[float, float] | None:
     return values[0], values[1]
 
 
-def _numbers(said: str | None, option: str) -> tuple[float, ...] | None:
+def _parse_numbers(said: str | None, option: str) -> tuple[float, ...] | None:
     if said is None:
         return None
     try:

@@ -8,7 +8,7 @@ from typing import Literal
 from birdnn.cli.failures import complain
 from birdnn.cli.options import command_line
 from birdnn.cli.statuses import INTERRUPTED
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.errors import FormatError
 from birdnn.formats.files import require_writable
 from birdnn.formats.together import all_or_none
@@ -18,7 +18,7 @@ from birdnn.records import AdvisoryMap, PlotOutcome, ProgressPicture, PropertyRe
 from birdnn.report.drawing import Drawing, Kind
 from birdnn.report.pictures_lines import margin_line
 from birdnn.report.pictures_maps import advisory_map
-from birdnn.report.pictures_repair import change, progress
+from birdnn.report.pictures_repair import change_picture, progress_picture
 from birdnn.report.plots import drawn_summary, plot_summary
 from birdnn.report.publish import write_record
 
@@ -33,15 +33,15 @@ def finish_plot(outcome: PlotOutcome, *, out: Path, json: Path | None, quiet: bo
         return INTERRUPTED
     drawn = outcome.drawn
     drawing = advisory_map(drawn) if isinstance(drawn, AdvisoryMap) else margin_line(drawn)
-    _write(drawing, out, json, outcome, out=str(out.resolve()))
+    _write_picture(drawing, out, json, outcome, out=str(out.resolve()))
     if quiet:
-        first_line(str(out))
+        print_first_line(str(out))
     else:
         show(lambda width: plot_summary(outcome, out, drawing))
     return 0
 
 
-def finish_of_repair(
+def finish_repair_picture(
     result: Path, picture: Literal["progress", "change"], out: Path, json: Path | None, *, quiet: bool
 ) -> int:
     """Draw what `repair.json` tells; 0.
@@ -56,7 +56,7 @@ def finish_of_repair(
     if picture == "progress" and course is None:
         raise FormatError(str(path), "", "a repair by blocks, of which birdnn plot change draws what there is")
     with reading(path):  # as its schema says, and perhaps a contradiction in itself
-        drawing = change(repair) if picture == "change" or course is None else progress(course)
+        drawing = change_picture(repair) if picture == "change" or course is None else progress_picture(course)
     told = ProgressPicture(
         command=command_line(),
         picture=picture,
@@ -68,15 +68,15 @@ def finish_of_repair(
         stopped="" if course is None else course.stopped,
         wall_s=repair.wall_s,
     )
-    _write(drawing, out, json, told)
+    _write_picture(drawing, out, json, told)
     if quiet:
-        first_line(str(out))
+        print_first_line(str(out))
     else:
         show(lambda width: drawn_summary(out, drawing))
     return 0
 
 
-def _write(drawing: Drawing, place: Path, json: Path | None, record: object, **told: object) -> None:
+def _write_picture(drawing: Drawing, place: Path, json: Path | None, record: object, **told: object) -> None:
     """The picture, and what it was drawn from."""
     kind: Kind = "png" if place.suffix.lower() == ".png" else "svg"
     with all_or_none() as files:

@@ -58,11 +58,11 @@ _LONGEST_S = 240 * 3600.0
 """Longer estimates are none: the first boxes of a hard proof say nothing but that it is out of reach."""
 
 
-def _left(seconds: float) -> str:
-    return "more than 10 days left" if seconds > _LONGEST_S else f"about {_clock(seconds)} left"
+def _time_left(seconds: float) -> str:
+    return "more than 10 days left" if seconds > _LONGEST_S else f"about {_clock_time(seconds)} left"
 
 
-def _clock(seconds: float) -> str:
+def _clock_time(seconds: float) -> str:
     """``7 s``, ``3:05``, ``1:02:03``."""
     whole = max(0, round(seconds))
     if whole < 60:
@@ -80,7 +80,7 @@ class LiveScreen:
         self._spinner = Spinner("dots" if where.encoding.lower().startswith("utf") else "line")
         self._news: _News | None = None
         self._begun = time.monotonic()
-        self._live = Live(get_renderable=self._line, console=where, refresh_per_second=8, transient=True)
+        self._live = Live(get_renderable=self._render_line, console=where, refresh_per_second=8, transient=True)
         self._live.start()
 
     def update(self, news: _News) -> None:
@@ -105,7 +105,7 @@ class LiveScreen:
         line.truncate(self._console.width, overflow="ellipsis")
         self._live.console.print(line)
 
-    def _line(self) -> Table | Text:
+    def _render_line(self) -> Table | Text:
         if self._news is None:
             return Text("")
         return live_line(self._news, self._spinner, time.monotonic() - self._begun, self._console.width)
@@ -113,9 +113,9 @@ class LiveScreen:
 
 def live_line(news: _News, spinner: Spinner, spent_s: float, width: int) -> Table:
     """One line of at most `width` columns; the phase has precedence, then the clock, the bar, the detail."""
-    left = "" if news.left_s is None else f", {_left(news.left_s)}"
+    left = "" if news.left_s is None else f", {_time_left(news.left_s)}"
     share = "" if news.done is None else f"{min(100, int(news.done * 100))} %, "
-    clock = f"{share}{_clock(spent_s)}{left}"
+    clock = f"{share}{_clock_time(spent_s)}{left}"
     grid = Table.grid(padding=(0, 1, 0, 0))
     cells: list[RenderableType] = []
     room = width - 1  # a full last column would wrap on some terminals
@@ -161,7 +161,7 @@ class PlainScreen:
         if news.done is not None:
             parts.insert(0, f"{min(100, int(news.done * 100))} %")
         if news.left_s is not None:
-            parts.append(_left(news.left_s))
+            parts.append(_time_left(news.left_s))
         rest = f": {', '.join(parts)}" if parts else ""
         self._console.print(Text(f"[{now:6.1f} s] {news.phase}{rest}"), soft_wrap=True)
         self._last, self._phase = now, news.phase

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from birdnn.cli.failures import complain
 from birdnn.cli.property import ConvertOptions, ExplainOptions, MakeOptions, RelateOptions
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.errors import OutputError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.files import stem_and_kind, write_bytes
 from birdnn.formats.vnnlib_text import Version
-from birdnn.pipeline.stating import restated, state_relation, state_rule, told_property
+from birdnn.pipeline.stating import restate_property, state_relation, state_rule, told_property
 from birdnn.records import RelationRequest, RuleRequest
 from birdnn.report.stated import property_summary
 from birdnn.spec import Property
@@ -32,9 +32,9 @@ def finish_make(options: MakeOptions) -> int:
         as_name=options.as_name,
         name=stem_and_kind(options.out)[0],
     )
-    _write(state_rule(request), options.to.value, options.out, options.net)
+    _write_property(state_rule(request), options.to.value, options.out, options.net)
     if options.quiet:
-        first_line(str(options.out))
+        print_first_line(str(options.out))
     else:
         # from the file: what is told is what it says to whoever reads it
         told = told_property(options.out, options.net, suite=options.suite, as_name=options.as_name)
@@ -59,7 +59,7 @@ def finish_relate(options: RelateOptions) -> int:
     )
     text, networks = state_relation(request)
     write_bytes(options.out, text.encode())
-    first_line(str(options.out))
+    print_first_line(str(options.out))
     if not options.quiet:
         nets = f"--net f={options.net}" + (" --net g=FILE" if networks > 1 else "")
         complain(f"birdnn verify {nets} --prop {options.out} decides it")
@@ -76,8 +76,8 @@ def finish_explain(options: ExplainOptions) -> int:
 def finish_convert(options: ConvertOptions) -> int:
     """Write the property in the other version; 0."""
     _require_new(options.out)
-    _write(read_property(options.prop), options.to.value, options.out, options.net)
-    first_line(f"{options.out}: says in VNN-LIB {options.to.value} what {options.prop} says")
+    _write_property(read_property(options.prop), options.to.value, options.out, options.net)
+    print_first_line(f"{options.out}: says in VNN-LIB {options.to.value} what {options.prop} says")
     return 0
 
 
@@ -93,10 +93,10 @@ def _require_new(out: Path) -> None:
         raise OutputError(str(out), "is there already, and properties are never overwritten; name another file")
 
 
-def _write(prop: Property, to: Version, out: Path, net: Path | None) -> None:
+def _write_property(prop: Property, to: Version, out: Path, net: Path | None) -> None:
     shapes: tuple[Sequence[int], Sequence[int]] | None = None
     if net is not None:
         read = read_network(net)
         prop = prop.fitted(read.n_inputs, read.n_outputs)
         shapes = read.input_shape, read.output_shape
-    write_bytes(out, restated(prop, to, shapes).encode())
+    write_bytes(out, restate_property(prop, to, shapes).encode())

@@ -11,7 +11,7 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command, Group
-from birdnn.cli.options import TO_READ, AsName, Net, Quiet, Suite, Units, require_there
+from birdnn.cli.options import TO_READ, AsName, Net, Quiet, Suite, Units, require_input_files
 
 HELP = """Write a property from a line of words, say what one says, or convert it between versions of VNN-LIB.
 
@@ -79,7 +79,7 @@ def make(options: MakeOptions) -> int:
     If input 0 is above 0.8 then output 0 must not be the largest: --when "x0 > 0.8" --never "y0 is max". Of a tie both
     rules speak as they are written: y0 is max holds where another output is as large.
     """
-    require_there(options)
+    require_input_files(options)
     from birdnn.cli.properties import finish_make
 
     return finish_make(options)
@@ -107,7 +107,7 @@ def explain(options: ExplainOptions) -> int:
     With --net it is compared with the network: sizes have to fit, inputs and outputs have their names, and a property
     that a suite states is recognised, whatever its file is called.
     """
-    require_there(options)
+    require_input_files(options)
     from birdnn.cli.properties import finish_explain
 
     return finish_explain(options)
@@ -130,7 +130,7 @@ class ConvertOptions:
 @command(ConvertOptions)
 def convert(options: ConvertOptions) -> int:
     """Write a property in version 1.0 or 2.0 of VNN-LIB: it says the same, which is read back and compared."""
-    require_there(options)
+    require_input_files(options)
     from birdnn.cli.properties import finish_convert
 
     return finish_convert(options)
@@ -198,7 +198,7 @@ def relate(options: RelateOptions) -> int:
     --within and --same-decision are about two networks, of which --net is the first: birdnn verify --net f=A.onnx --net
     g=B.onnx decides them. All others are about one network at two inputs: --net f=A.onnx is enough.
     """
-    require_there(options)
+    require_input_files(options)
     from birdnn.cli.properties import finish_relate
 
     return finish_relate(options)

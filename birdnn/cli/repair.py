@@ -42,9 +42,9 @@ from birdnn.cli.options import (
     UnitsOption,
     Verbose,
     command_line,
-    engines,
+    parse_engines,
     require_each_counts,
-    require_there,
+    require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair_blocks import ByExamples, repair_by_blocks
@@ -296,20 +296,20 @@ class RepairOptions:
     quiet: Quiet = False
 
 
-def _domain(said: str | None) -> Path | Literal["property"] | None:
+def _parse_domain(said: str | None) -> Path | Literal["property"] | None:
     """The word, else a file; one of that name is ``./property``."""
     if said == "property":
         return "property"
     return None if said is None else Path(said)
 
 
-def _named(options: RepairOptions) -> list[Path]:
+def _named_files(options: RepairOptions) -> list[Path]:
     """Every file and folder that was named."""
     several = (*(options.prop or ()), *(options.keep or ()), *(options.points or ()), options.data, options.test)
     return [Path(said) for said in (options.net, *several, options.domain, options.suite, options.out) if said]
 
 
-def _require_agreement(options: RepairOptions, request: Mapping[str, Any]) -> None:
+def _refuse_idle_options(options: RepairOptions, request: Mapping[str, Any]) -> None:
     """Refuse what would change nothing: what differs from what holds anyway was said."""
     from birdnn.records import RepairRequest
 
@@ -321,7 +321,7 @@ def _require_agreement(options: RepairOptions, request: Mapping[str, Any]) -> No
     require_each_counts("repair", said)
 
 
-def _said(options: RepairOptions) -> dict[str, Any]:
+def _request_fields(options: RepairOptions) -> dict[str, Any]:
     """The fields of the request."""
     return {
         "net": options.net,
@@ -332,7 +332,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "points_radius": options.points_radius,
         "suite": options.suite,
         "as_name": options.as_name,
-        "domain": _domain(options.domain),
+        "domain": _parse_domain(options.domain),
         "decision": None if options.decision is None else options.decision.value,
         "method": options.method.value,
         "min_agreement": options.min_agreement,
@@ -356,7 +356,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "samples": options.samples,
         "semantics": None if options.semantics is None else options.semantics.value,
         "as_many": options.as_many,
-        "crosscheck": engines(options.crosscheck),
+        "crosscheck": parse_engines(options.crosscheck),
         "crosscheck_timeout_s": options.crosscheck_timeout,
         "command": command_line(),
     }
@@ -387,27 +387,27 @@ def repair(options: RepairOptions) -> int:
     """
     examples = ByExamples(**{entry.name: getattr(options, entry.name) for entry in fields(ByExamples)})
     if options.method is Method.BLOCKS:
-        _require_agreement(options, _said(options))
-        return repair_by_blocks(examples, _said(options), json=options.json, quiet=options.quiet)
+        _refuse_idle_options(options, _request_fields(options))
+        return repair_by_blocks(examples, _request_fields(options), json=options.json, quiet=options.quiet)
     examples.require_nothing()
     if not options.prop and not options.points and options.suite is None:
         told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
         raise typer.BadParameter(told, param_hint="--prop")
-    said = _said(options) | {"data": options.data, "test": options.test}
-    _require_agreement(options, said)
-    require_there(options)
+    said = _request_fields(options) | {"data": options.data, "test": options.test}
+    _refuse_idle_options(options, said)
+    require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_repair, said_of
+        from birdnn.cli.finish import finish_repair, result_is_on_disk
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.repairing import repair_files
         from birdnn.records import RepairRequest
 
         request = RepairRequest(**said)
-        require_writable((options.json,), _named(options))
+        require_writable((options.json,), _named_files(options))
         outcome = repair_files(request, watch=watch, began=BEGAN.get())
         if request.report and outcome.report is not None:
-            from birdnn.cli.reporting import made
+            from birdnn.cli.reporting import make_report
 
-            with said_of(outcome):
-                made(Path(outcome.report), ("html",), None)
+            with result_is_on_disk(outcome):
+                make_report(Path(outcome.report), ("html",), None)
     return finish_repair(outcome, json=options.json, quiet=options.quiet, verbose=options.verbose)

@@ -54,7 +54,7 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
     with TerminalWatch(quiet=quiet) as watch:
         from birdnn.cli.finish_blocks import finish_repair_blocks
         from birdnn.formats.files import require_writable
-        from birdnn.formats.partition import read_chosen
+        from birdnn.formats.partition import read_blocks
         from birdnn.pipeline.repairing_blocks import repair_blocks
         from birdnn.records import BlockRequest, RepairRequest
 
@@ -64,7 +64,7 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
             data=options.data,
             val=options.val,
             test=options.test,
-            chosen=read_chosen(options.block or ()),
+            chosen=read_blocks(options.block or ()),
             formula="ochiai" if options.formula is None else options.formula.value,
             radius=options.radius,
             block=options.repair_block,
@@ -74,9 +74,9 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
         request = RepairRequest(**{**said, "blocks": blocks, "decision": "argmax"})
         outcome = repair_blocks(request, watch=watch)
         if request.report and outcome.report is not None:
-            from birdnn.cli.finish import said_of
-            from birdnn.cli.reporting import made
+            from birdnn.cli.finish import result_is_on_disk
+            from birdnn.cli.reporting import make_report
 
-            with said_of(outcome):
-                made(Path(outcome.report), ("html",), None)
+            with result_is_on_disk(outcome):
+                make_report(Path(outcome.report), ("html",), None)
     return finish_repair_blocks(outcome, json=json, quiet=quiet)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import TO_READ, Quiet, require_there
+from birdnn.cli.options import TO_READ, Quiet, require_input_files
 
 FORMATS = ("html", "md", "json", "sarif", "intoto")
 
@@ -44,7 +44,7 @@ class ReportOptions:
     quiet: Quiet = False
 
 
-def _formats(said: str) -> tuple[str, ...]:
+def _parse_formats(said: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip().lower() for name in said.split(",")))
     for name in names:
         if name not in FORMATS:
@@ -61,9 +61,9 @@ def report(options: ReportOptions) -> int:
     remains open. Files are compared with the recorded hashes, and the report says which are missing or differ. It
     needs no network and runs nothing again. Inputs are never overwritten.
     """
-    formats = _formats(options.formats)
-    require_there(options)
-    from birdnn.cli.reporting import finish_report, made
+    formats = _parse_formats(options.formats)
+    require_input_files(options)
+    from birdnn.cli.reporting import finish_report, make_report
 
-    report = made(options.result, formats, options.out, author=options.author, reviewer=options.reviewer)
+    report = make_report(options.result, formats, options.out, author=options.author, reviewer=options.reviewer)
     return finish_report(*report, quiet=options.quiet)

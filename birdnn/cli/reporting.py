@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from birdnn.cli.failures import complain
-from birdnn.cli.terminal import first_line, show
+from birdnn.cli.terminal import print_first_line, show
 from birdnn.formats.files import require_folder
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import inputs_of, report_files
 from birdnn.reading import reading
 from birdnn.records import SafetyReport
-from birdnn.report.intoto import statement
+from birdnn.report.intoto import intoto_statement
 from birdnn.report.pages import html_page, markdown_page
 from birdnn.report.publish import dumps
-from birdnn.report.sarif import sarif
+from birdnn.report.sarif import sarif_log
 from birdnn.report.tables import add_fact, facts_grid
 
 NAMES: Mapping[str, str] = {
@@ -28,7 +28,7 @@ NAMES: Mapping[str, str] = {
 }
 
 
-def _indented(value: object) -> str:
+def _indented_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -36,8 +36,8 @@ _WRITERS: Mapping[str, Callable[[SafetyReport], str]] = {
     "html": html_page,
     "md": markdown_page,
     "json": dumps,
-    "sarif": lambda report: _indented(sarif(report)),
-    "intoto": lambda report: _indented(statement(report)),
+    "sarif": lambda report: _indented_json(sarif_log(report)),
+    "intoto": lambda report: _indented_json(intoto_statement(report)),
 }
 
 
@@ -46,7 +46,7 @@ def record_of(report: SafetyReport) -> Path:
     return Path(next(entry.path for entry in report.files if entry.role == "outcome"))
 
 
-def written(report: SafetyReport, formats: Sequence[str]) -> list[str]:
+def render_report(report: SafetyReport, formats: Sequence[str]) -> list[str]:
     """The report in these formats.
 
     Raises:
@@ -56,7 +56,7 @@ def written(report: SafetyReport, formats: Sequence[str]) -> list[str]:
         return [_WRITERS[name](report) for name in formats]
 
 
-def made(
+def make_report(
     result: Path, formats: Sequence[str], out: Path | None, *, author: str | None = None, reviewer: str | None = None
 ) -> tuple[SafetyReport, list[Path]]:
     """The report, and the files that were written.
@@ -71,7 +71,7 @@ def made(
     names = [NAMES[name] for name in formats]
     require_folder(folder, names, inputs_of(report))
     # all texts before the first file: a record that contradicts itself must leave none
-    texts = written(report, formats)
+    texts = render_report(report, formats)
     folder.mkdir(parents=True, exist_ok=True)
     with all_or_none() as files:
         for name, text in zip(names, texts, strict=True):
@@ -82,7 +82,7 @@ def made(
 def finish_report(report: SafetyReport, files: Sequence[Path], *, quiet: bool) -> int:
     """Say where it is and what it says; 0."""
     for path in files:
-        first_line(str(path))
+        print_first_line(str(path))
     for entry in report.files:
         if entry.state != "as recorded":
             complain(f"warning: {entry.role} {entry.path}: {entry.state}; the report says so")

@@ -39,7 +39,7 @@ def console(*, stderr: bool) -> Console:
     return _PrintableConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-def first_line(text: str, *, more: Sequence[str] = ()) -> None:
+def print_first_line(text: str, *, more: Sequence[str] = ()) -> None:
     """The line that programs read; it comes at once and before everything else on stdout.
 
     Args:

@@ -11,7 +11,7 @@ import typer
 
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
-from birdnn.cli.loading import loading
+from birdnn.cli.loading import without_garbage_collection
 from birdnn.cli.options import (
     ENGINE_S,
     Certificate,
@@ -33,10 +33,10 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    engines,
-    networks,
+    parse_engines,
+    parse_networks,
     require_each_counts,
-    require_there,
+    require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -94,18 +94,18 @@ def verify(options: VerifyOptions) -> int:
     replayed through onnxruntime on the file as given. Where engines contradict each other it is unknown, and the
     status 6.
     """
-    asked = engines(options.crosscheck)
+    asked = parse_engines(options.crosscheck)
     limit = options.crosscheck_timeout
     # the default cannot be told from what was not said
     said = {"crosscheck": asked, "crosscheck_timeout_s": None if limit == ENGINE_S else limit}
     require_each_counts("verify", said)
     if options.ray is not None and options.bound is not Bound.OWN:
         raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
-    nets = networks(options.net)
-    require_there(options)
+    nets = parse_networks(options.net)
+    require_input_files(options)
     files = [nets] if isinstance(nets, Path) else [*nets.values()]
     with TerminalWatch(quiet=options.quiet) as watch:
-        with loading():
+        with without_garbage_collection():
             from birdnn.cli.finish import finish_verify
             from birdnn.formats.files import require_writable
             from birdnn.pipeline.deciding import verify_files

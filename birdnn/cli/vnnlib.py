@@ -60,20 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("birdnn-vnnlib: interrupted", file=sys.stderr)
         status = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - uncaught it would leave with status 1, as if something were found
-        status = _failed(error)
+        status = _report_failure(error)
     sys.exit(status)
 
 
-def _failed(error: Exception) -> int:
+def _report_failure(error: Exception) -> int:
     """What nobody foresaw; the exit status."""
     if out_of_memory(error):
         print("birdnn-vnnlib: memory ran out", file=sys.stderr)
         # an answer as the standard has it, so that the status is 0
         print("unknown")
         return 0
-    from birdnn.cli.failures import own_fault, refused_by_system
+    from birdnn.cli.failures import refused_by_system, report_own_fault
 
-    return UNUSABLE if refused_by_system(error) else own_fault(error)
+    return UNUSABLE if refused_by_system(error) else report_own_fault(error)
 
 
 def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:
@@ -86,27 +86,27 @@ def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:
     Raises:
         BirdnnError: the question cannot be answered.
     """
-    parser = _parser()
+    parser = _build_parser()
     options = parser.parse_args(arguments)
     if options.name:
         print("birdnn")
     elif options.version:
         print(installed_version())
     elif options.command == "supports":
-        print("\n".join(_supported(options.capability)))
+        print("\n".join(_supported_values(options.capability)))
     elif options.command == "verify":
-        from birdnn.cli.loading import loading
+        from birdnn.cli.loading import without_garbage_collection
 
-        with loading():
-            from birdnn.cli.answering import answer  # takes seconds to load
+        with without_garbage_collection():
+            from birdnn.cli.answering import answer_query  # takes seconds to load
 
-        return answer(options, began)
+        return answer_query(options, began)
     else:
         parser.error("a command is expected: verify or supports")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="birdnn-vnnlib", description="birdnn, as the VNN-LIB standard calls a solver."
     )
@@ -157,7 +157,7 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _supported(capability: str) -> Sequence[str]:
+def _supported_values(capability: str) -> Sequence[str]:
     if capability == "--onnx-operators":
         from birdnn.formats.rewriting import READ
 

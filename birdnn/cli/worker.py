@@ -21,23 +21,23 @@ _BY_ITSELF = "--config", os.devnull
 """A campaign says all that holds for its processes: a `birdnn.toml` that lies there is not for them."""
 
 
-def _end_with_all() -> None:
+def _kill_process_group() -> None:
     if os.getpgrp() == os.getpid():  # else the group is somebody else's
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 
-def _listen(commands: queue.SimpleQueue[list[str]]) -> None:
+def _read_commands(commands: queue.SimpleQueue[list[str]]) -> None:
     """Pass commands on until the other side is gone. Reads the descriptor: a buffer's lock would hinder the exit."""
     left = b""
     while said := os.read(0, 1 << 16):
         *lines, left = (left + said).split(b"\n")
         for line in lines:
             commands.put([str(word) for word in json.loads(line)])
-    _end_with_all()
+    _kill_process_group()
 
 
-def _run(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     """One command in this process; its exit status."""
     from birdnn.cli.app import app
 
@@ -57,7 +57,7 @@ def main() -> None:
     keep_freed_memory()
     commands: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
     # also beside a single command, which has to end with whoever started it, even in the middle of a computation
-    threading.Thread(target=_listen, args=(commands,), daemon=True).start()
+    threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
     if len(sys.argv) > 1:
         from birdnn import cli
 
@@ -70,7 +70,7 @@ def main() -> None:
 
     os.write(answers, b"0\n")
     while True:
-        os.write(answers, f"{_run(commands.get())}\n".encode())
+        os.write(answers, f"{_run_command(commands.get())}\n".encode())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from birdnn.boxes import Boxes
-from birdnn.compare.likeness import depth
+from birdnn.compare.likeness import change_depth
 from birdnn.compare.pair import Pair, Place
 from birdnn.compare.settings import CompareSettings
 from birdnn.metrics import decisions
@@ -107,17 +107,17 @@ def furthest_apart(
             generator=generator,
             over=over,
         )
-        for aim in _aims(pair, mine, settings.searched):
+        for aim in _search_aims(pair, mine, settings.searched):
             if search.over():
                 break
             found = search.hunt(aim, mine)
             # the corners of a region are rounded outward, and files are run at its float32 points only
             candidates.append(torch.minimum(torch.maximum(found, lower), upper))
     points = torch.cat(candidates)
-    return tuple(_judged(pair, place, points, settings.replayed)) if len(points) else ()
+    return tuple(_replay_best(pair, place, points, settings.replayed)) if len(points) else ()
 
 
-def _aims(pair: Pair, seen: Tensor, most: int) -> Iterator[Polytope]:
+def _search_aims(pair: Pair, seen: Tensor, most: int) -> Iterator[Polytope]:
     """For each output, B above A and below; for changes of decision, those that the points come closest to."""
     m = pair.before.net.n_outputs
     before, after = pair.run(seen)
@@ -126,7 +126,7 @@ def _aims(pair: Pair, seen: Tensor, most: int) -> Iterator[Polytope]:
     if pair.case.decision == "none" or not len(seen) or m < 2:
         return
     sign = 1 if pair.case.decision == "argmin" else -1
-    clear, new = depth(before, after, pair.case.decision)
+    clear, new = change_depth(before, after, pair.case.decision)
     old = (sign * before).argmin(1)
     order = clear.argsort(descending=True).tolist()
     # the clearest changes of decision first, each pair once
@@ -134,36 +134,36 @@ def _aims(pair: Pair, seen: Tensor, most: int) -> Iterator[Polytope]:
         # A prefers p to all others, B prefers q
         rows = [{p: sign, i: -sign} for i in range(m) if i != p]
         rows += [{m + q: sign, m + i: -sign} for i in range(m) if i != q]
-        yield _polytope(rows, 2 * m)
+        yield _polytope_of_rows(rows, 2 * m)
 
 
-def _polytope(rows: list[dict[int, int]], size: int) -> Polytope:
+def _polytope_of_rows(rows: list[dict[int, int]], size: int) -> Polytope:
     """Half-spaces ``coefficients . y <= 0``, given the coefficients that are not zero."""
     dense = (tuple(Fraction(row.get(i, 0)) for i in range(size)) for row in rows)
     return Polytope(rows=tuple(Row(row, Fraction(0)) for row in dense), n_outputs=size)
 
 
-def _judged(pair: Pair, place: Place, x: Tensor, replayed: int) -> Iterator[Apart]:
+def _replay_best(pair: Pair, place: Place, x: Tensor, replayed: int) -> Iterator[Apart]:
     """What the files themselves give at the most promising points."""
     before, after = pair.run(x)
     apart = (after - before).abs()
     for output in range(apart.shape[1]):
         # several: a file may differ by rounding from the batch that ordered them
         best = apart[:, output].argsort(descending=True)[:replayed]
-        found = [_replay(pair, place, point, output) for point in x[best]]
-        yield from _largest(found)
+        found = [_replay_point(pair, place, point, output) for point in x[best]]
+        yield from _largest_difference(found)
     if pair.case.decision != "none" and apart.shape[1] > 1:
-        best = depth(before, after, pair.case.decision)[0].argsort(descending=True)[:replayed]
-        yield from _largest([_replay(pair, place, point, None) for point in x[best]])
+        best = change_depth(before, after, pair.case.decision)[0].argsort(descending=True)[:replayed]
+        yield from _largest_difference([_replay_point(pair, place, point, None) for point in x[best]])
 
 
-def _largest(found: list[Apart]) -> Iterator[Apart]:
+def _largest_difference(found: list[Apart]) -> Iterator[Apart]:
     top = max(found, key=lambda entry: entry.size)
     if top.size > 0:
         yield top
 
 
-def _replay(pair: Pair, place: Place, point: Tensor, output: int | None) -> Apart:
+def _replay_point(pair: Pair, place: Place, point: Tensor, output: int | None) -> Apart:
     """The outputs that the files give at a point, by the first engine that runs each."""
     x = point.cpu().numpy().astype(np.float32)
     engines = pair.before.replays[0], pair.after.replays[0]

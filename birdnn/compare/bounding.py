@@ -10,7 +10,7 @@ from birdnn.boxes import Boxes
 from birdnn.compare.pair import Place
 from birdnn.pipeline.clock import Clock
 from birdnn.records import ARITHMETIC, Progress, ProvedApart
-from birdnn.verify.differing import bounded_difference
+from birdnn.verify.differing import tighten_difference
 
 
 def proved_apart(
@@ -39,7 +39,7 @@ def proved_apart(
         )
         clock.watch.update(news)
 
-    found = bounded_difference(
+    found = tighten_difference(
         bound,
         boxes,
         # of B - A, and of A - B

@@ -11,14 +11,14 @@ from birdnn.bounds.protocol import MarginBound
 from birdnn.compare.apart import furthest_apart
 from birdnn.compare.bounding import proved_apart
 from birdnn.compare.deciding import compared_properties
-from birdnn.compare.likeness import Sampled, sampled
+from birdnn.compare.likeness import Sampled, sample_place
 from birdnn.compare.pair import Pair, Place, read_pair
 from birdnn.compare.settings import CompareSettings
-from birdnn.compare.structure import structure
+from birdnn.compare.structure import compare_structure
 from birdnn.errors import UnsupportedOpError, out_of_memory
 from birdnn.metrics import regressions
-from birdnn.pipeline.clock import Clock, limit_of
-from birdnn.pipeline.describing import quantities
+from birdnn.pipeline.clock import Clock, remaining_limit
+from birdnn.pipeline.describing import scaled_quantities
 from birdnn.pipeline.facts import machine, versions
 from birdnn.records import (
     Apart,
@@ -50,12 +50,12 @@ def compare_files(
         InputError: a file is unusable, the interfaces differ, a property does not fit, or the suite knows neither.
     """
     watch = watch or Unwatched()
-    clock = Clock(timeout_s=limit_of(request.timeout_s, began), watch=watch)
+    clock = Clock(timeout_s=remaining_limit(request.timeout_s, began), watch=watch)
     watch.update(Progress(phase=f"reading {request.before.name} and {request.after.name}"))
     return _Comparison(read_pair(request), clock, settings or CompareSettings()).outcome()
 
 
-def lesser(part: ProvedApart, whole: ProvedApart) -> ProvedApart:
+def tightened_by_whole(part: ProvedApart, whole: ProvedApart) -> ProvedApart:
     """What is proved of the whole holds in its part."""
     return replace(part, upper=tuple(map(min, part.upper, whole.upper)))
 
@@ -79,7 +79,7 @@ class _Comparison:
         if not bounds and not self.bound_note and self.clock.over():
             self.bound_note = "the time limit ended before the first bound"
         properties = compared_properties(pair, self.clock)
-        inputs, outputs = quantities(case.loaded)
+        inputs, outputs = scaled_quantities(case.loaded)
         before, after = ({p.name: getattr(p, side) for p in properties} for side in ("before", "after"))
         return CompareOutcome(
             request=pair.request,
@@ -87,7 +87,7 @@ class _Comparison:
             after=str(pair.after.path),
             before_sha256=pair.before.net.sha256,
             after_sha256=pair.after.net.sha256,
-            structure=structure(pair.before.net, pair.after.net),
+            structure=compare_structure(pair.before.net, pair.after.net),
             likeness=tuple(entry.likeness for entry in self.samples.values()),
             apart=tuple(entry.scaled(inputs, outputs) for entry in self.apart),
             proved_apart=bounds,
@@ -115,7 +115,7 @@ class _Comparison:
         generator = torch.Generator().manual_seed(self.pair.request.seed + 0xC0)
         for place in self.places:
             self.clock.watch.update(Progress(phase=f"sampling {place.name}"))
-            found = sampled(self.pair, place, self.settings, generator, self.clock)
+            found = sample_place(self.pair, place, self.settings, generator, self.clock)
             if found is not None:
                 self.samples[place.name] = found
         # only when all are sampled: that is quick, and all figures rest on it
@@ -147,7 +147,7 @@ class _Comparison:
                     # the domain comes first, and has more time: its bound may be the tighter one in a region, and holds
                     # there
                     whole = entry if place.subject is None else whole
-                    yield entry if whole is None or not self.inside(place) else lesser(entry, whole)
+                    yield entry if whole is None or not self.inside(place) else tightened_by_whole(entry, whole)
             except UnsupportedOpError as error:
                 self.bound_note = str(error)
             except (MemoryError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from birdnn.pipeline.load import Loaded
 from birdnn.records import Became, Guarantee, Progress, PropertyComparison, Violated, Witness
 
 
-def became(before: Guarantee, after: Guarantee) -> Became:
+def compare_guarantees(before: Guarantee, after: Guarantee) -> Became:
     """What two answers mean together; what is not known on both is undecided."""
     match before, after:
         case "proved", "proved":
@@ -36,20 +36,20 @@ def compared_properties(pair: Pair, clock: Clock) -> tuple[PropertyComparison, .
         answers = []
         for name, loaded in (("A", pair.before), ("B", pair.after)):
             clock.watch.update(Progress(phase=f"deciding {subject.prop.name} on {name}"))
-            answers.append(_decided(pair, loaded, subject, clock, questions))
+            answers.append(_decide_on(pair, loaded, subject, clock, questions))
             questions -= 1
-        found.append(_property(subject, answers[0], answers[1]))
+        found.append(_describe_property(subject, answers[0], answers[1]))
     return tuple(found)
 
 
-def _decided(pair: Pair, loaded: Loaded, subject: Subject, clock: Clock, questions: int) -> Answer:
+def _decide_on(pair: Pair, loaded: Loaded, subject: Subject, clock: Clock, questions: int) -> Answer:
     # of what is left, for the questions that are left: a quick answer leaves its time to the others
     seconds = clock.left_s() / questions if math.isfinite(clock.timeout_s) else math.inf
     effort = Effort(boxes=math.inf, seconds=seconds, seed=pair.request.seed, semantics=pair.semantics)
     return decide(loaded, subject, clock, effort)
 
 
-def _property(subject: Asked, before: Answer, after: Answer) -> PropertyComparison:
+def _describe_property(subject: Asked, before: Answer, after: Answer) -> PropertyComparison:
     return PropertyComparison(
         name=subject.prop.name,
         path=subject.path,
@@ -58,17 +58,17 @@ def _property(subject: Asked, before: Answer, after: Answer) -> PropertyComparis
         role=subject.role,
         before=before.guarantee,
         after=after.guarantee,
-        became=became(before.guarantee, after.guarantee),
+        became=compare_guarantees(before.guarantee, after.guarantee),
         before_s=before.verify_s,
         after_s=after.verify_s,
         before_boxes=before.verdict.boxes,
         after_boxes=after.verdict.boxes,
         before_arithmetic=before.verdict.arithmetic,
         after_arithmetic=after.verdict.arithmetic,
-        before_counterexample=_witness(before),
-        after_counterexample=_witness(after),
+        before_counterexample=_witness_of(before),
+        after_counterexample=_witness_of(after),
     )
 
 
-def _witness(answer: Answer) -> Witness | None:
+def _witness_of(answer: Answer) -> Witness | None:
     return answer.verdict.witness if isinstance(answer.verdict, Violated) else None

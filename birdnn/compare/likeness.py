@@ -16,12 +16,12 @@ from torch import Tensor
 from birdnn.compare.pair import Pair, Place
 from birdnn.compare.settings import CompareSettings
 from birdnn.later import later
-from birdnn.metrics import decisions, drawdown, fidelity, healed
-from birdnn.pipeline.behaviour import violating
+from birdnn.metrics import decisions, drawdown, fidelity, healed_rate
+from birdnn.pipeline.behaviour import violating_inputs
 from birdnn.pipeline.clock import Clock
 from birdnn.records import Confidence, Decision, Likeness, Transition
-from birdnn.sample import from_region, uniform
-from birdnn.sample.draw import BATCH, shares
+from birdnn.sample import draw_from_region, draw_uniform
+from birdnn.sample.draw import BATCH, region_shares
 from birdnn.sample.pac import clopper_pearson
 from birdnn.sample.tally import union_margin
 
@@ -31,7 +31,7 @@ _KEPT = 32
 _ENOUGH = 100
 
 
-def depth(before: Tensor, after: Tensor, decision: Decision) -> tuple[Tensor, Tensor]:
+def change_depth(before: Tensor, after: Tensor, decision: Decision) -> tuple[Tensor, Tensor]:
     """How clearly two networks decide differently, (n,), and for what the second would, (n,).
 
     The lesser of how much A prefers its choice to the other, and B the other to A's choice; at most zero where B
@@ -76,52 +76,52 @@ class _Collected:
     bad: tuple[list[Tensor], list[Tensor]] = field(default_factory=lambda: ([], []))
 
 
-def sampled(
+def sample_place(
     pair: Pair, place: Place, settings: CompareSettings, generator: torch.Generator, clock: Clock
 ) -> Sampled | None:
     """Draw points of a place until all are drawn or time is up; None where there was time for none."""
     found = _Collected()
     end = clock.wall_s() + clock.left_s() * settings.time_share
-    for x in _chunks(pair, place, settings, generator):
+    for x in _draw_chunks(pair, place, settings, generator):
         # one chunk at least, while there is time at all: a share of an empty sample says nothing
         if found.before and (clock.over() or clock.wall_s() > end):
             break
         if clock.over():
             return None
-        _add(found, pair, place, x)
-    likeness = _likeness(found, pair.case.decision, place, settings.confidence)
+        _add_chunk(found, pair, place, x)
+    likeness = _measure_likeness(found, pair.case.decision, place, settings.confidence)
     bad = tuple(torch.cat(part)[:_KEPT] if part else torch.empty(0, pair.before.net.n_inputs) for part in found.bad)
     largest = torch.cat([y.abs().amax(0)[None] for y in (*found.before, *found.after)]).amax(0)
     return Sampled(likeness, torch.cat(found.apart), largest, (bad[0], bad[1]))
 
 
-def _chunks(pair: Pair, place: Place, settings: CompareSettings, generator: torch.Generator) -> Iterator[Tensor]:
+def _draw_chunks(pair: Pair, place: Place, settings: CompareSettings, generator: torch.Generator) -> Iterator[Tensor]:
     """Uniform points, (n, inputs) at a time."""
     if place.subject is None:
         (domain,) = place.regions
-        for count in _counts(pair.request.samples):
-            yield uniform(domain.lower, domain.upper, count, generator)
+        for count in _chunk_sizes(pair.request.samples):
+            yield draw_uniform(domain.lower, domain.upper, count, generator)
         return
     prop = place.subject.prop
     wanted = max(1, round(pair.request.samples * settings.region_share))
-    for region, share in zip(prop.regions, shares(prop, wanted), strict=True):
-        for count in _counts(1 if region.is_point else share):
-            yield from_region(region, count, generator)
+    for region, share in zip(prop.regions, region_shares(prop, wanted), strict=True):
+        for count in _chunk_sizes(1 if region.is_point else share):
+            yield draw_from_region(region, count, generator)
 
 
-def _counts(total: int) -> Iterator[int]:
+def _chunk_sizes(total: int) -> Iterator[int]:
     for start in range(0, total, BATCH["cpu"]):
         yield min(BATCH["cpu"], total - start)
 
 
-def _add(found: _Collected, pair: Pair, place: Place, x: Tensor) -> None:
+def _add_chunk(found: _Collected, pair: Pair, place: Place, x: Tensor) -> None:
     before, after = pair.run(x)
     found.before.append(before)
     found.after.append(after)
-    found.apart.append(x[_furthest(before, after, pair.case.decision)])
+    found.apart.append(x[_furthest_points(before, after, pair.case.decision)])
     if place.subject is None:
         # where A violates a repair has to change it: such points say nothing about what was kept
-        found.fine.append(~violating(pair.case.subjects, x, before))
+        found.fine.append(~violating_inputs(pair.case.subjects, x, before))
         return
     margins = [union_margin(place.subject.prop, x, y) for y in (before, after)]
     found.fine.append(margins[0] > 0)
@@ -131,7 +131,7 @@ def _add(found: _Collected, pair: Pair, place: Place, x: Tensor) -> None:
             part.append(x[~(margin > 0)][:_KEPT])
 
 
-def _furthest(before: Tensor, after: Tensor, decision: Decision) -> Tensor:
+def _furthest_points(before: Tensor, after: Tensor, decision: Decision) -> Tensor:
     """Indices of the points with the largest difference of each output, and of the clearest changes of decision."""
     apart = (after - before).abs()
     count = min(_KEPT, len(apart))
@@ -139,17 +139,17 @@ def _furthest(before: Tensor, after: Tensor, decision: Decision) -> Tensor:
     # of each output, and of all: one output may be far apart everywhere, and crowd out the others
     best = [apart[:, wanted].topk(min(4, count), dim=0).indices.flatten(), apart.amax(1).topk(count).indices]
     if decision != "none" and apart.shape[1] > 1:
-        best.append(depth(before, after, decision)[0].topk(count).indices)
+        best.append(change_depth(before, after, decision)[0].topk(count).indices)
     different: Tensor = torch.unique(torch.cat(best))
     return different
 
 
-def _likeness(found: _Collected, decision: Decision, place: Place, confidence: float) -> Likeness:
+def _measure_likeness(found: _Collected, decision: Decision, place: Place, confidence: float) -> Likeness:
     before, after, fine = (torch.cat(part) for part in (found.before, found.after, found.fine))
     lost = mended = None
     if place.subject is not None:
         old, new = (torch.cat(part) for part in zip(*found.margins, strict=True))
-        lost, mended = drawdown(place.subject.prop.name, old, new), healed(old, new, by_proof=False)
+        lost, mended = drawdown(place.subject.prop.name, old, new), healed_rate(old, new, by_proof=False)
     if not bool(fine.any()):
         return Likeness(place=place.name, fidelity=None, drawdown=lost, healed=mended, n=len(fine))
     n, before, after = len(fine), before[fine], after[fine]
@@ -160,8 +160,8 @@ def _likeness(found: _Collected, decision: Decision, place: Place, confidence: f
         place=place.name,
         fidelity=measured,
         # a share of counts, turned back into the count
-        agreement=None if share is None else _of_share(round(share * measured.n), measured.n, confidence),
-        mae=_of_mean(apart.mean(1), confidence),
+        agreement=None if share is None else _interval_of_share(round(share * measured.n), measured.n, confidence),
+        mae=_interval_of_mean(apart.mean(1), confidence),
         per_output=tuple(apart.mean(0).tolist()),
         transitions=_transitions(before, after, decision),
         drawdown=lost,
@@ -170,12 +170,12 @@ def _likeness(found: _Collected, decision: Decision, place: Place, confidence: f
     )
 
 
-def _of_share(hits: int, n: int, confidence: float) -> Confidence:
+def _interval_of_share(hits: int, n: int, confidence: float) -> Confidence:
     lower, upper = clopper_pearson(hits, n, 1 - confidence)
     return Confidence(lower=lower, upper=upper, confidence=confidence)
 
 
-def _of_mean(values: Tensor, confidence: float) -> Confidence | None:
+def _interval_of_mean(values: Tensor, confidence: float) -> Confidence | None:
     """By the normal approximation; of a mean of absolute values."""
     if len(values) < _ENOUGH:
         return None

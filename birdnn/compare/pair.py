@@ -13,7 +13,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.suite import Suite
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
-from birdnn.pipeline.claims import semantics_of
+from birdnn.pipeline.claims import network_semantics
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.reading import read_case
 from birdnn.records import CaseFiles, CompareRequest
@@ -59,7 +59,7 @@ class Pair:
 
     def places(self) -> tuple[Place, ...]:
         """The domain where it is known, then the regions of each property."""
-        found = [] if self.case.corners is None else [Place(name=DOMAIN, regions=(_box(*self.case.corners),))]
+        found = [] if self.case.corners is None else [Place(name=DOMAIN, regions=(_box_region(*self.case.corners),))]
         subjects = (Place(name=s.prop.name, regions=s.prop.regions, subject=s) for s in self.case.subjects)
         return (*found, *subjects)
 
@@ -86,11 +86,11 @@ def read_pair(request: CompareRequest) -> Pair:
     """
     before, after = load_network(request.before), load_network(request.after)
     _require_same_interface(before, after)
-    speaker = _speaker(request, before, after)
+    speaker = _choose_speaker(request, before, after)
     files = CaseFiles.of(request, net=speaker.path)
     case = read_case(files, loaded=speaker, aimless=True, taken=(DOMAIN,))
     _require_same_units(case, before, after)
-    kinds = {semantics_of(loaded.net, None) for loaded in (before, after)}
+    kinds = {network_semantics(loaded.net, None) for loaded in (before, after)}
     return Pair(
         request=request,
         before=before,
@@ -100,7 +100,7 @@ def read_pair(request: CompareRequest) -> Pair:
         case=case,
         # both are asked the same question; over the reals any network can be asked
         semantics="float32" if kinds == {"float32"} else "real",
-        notes=_notes(request, case, before, after),
+        notes=_inferred_notes(request, case, before, after),
     )
 
 
@@ -114,7 +114,7 @@ def _require_same_interface(before: Loaded, after: Loaded) -> None:
             )
 
 
-def _speaker(request: CompareRequest, before: Loaded, after: Loaded) -> Loaded:
+def _choose_speaker(request: CompareRequest, before: Loaded, after: Loaded) -> Loaded:
     """Whose domain, units and properties are taken: that which the suite knows, else that which brings a header."""
     if request.as_name is not None:
         return before
@@ -136,7 +136,7 @@ def _require_same_units(case: Case, before: Loaded, after: Loaded) -> None:
         elif loaded.known is not None:
             scalings.append((loaded.path, loaded.known[0].scaling))
     for path, scaling in scalings[1:]:
-        one, other = (torch.tensor(_numbers(each), dtype=torch.float64) for each in (scalings[0][1], scaling))
+        one, other = (torch.tensor(_scaling_numbers(each), dtype=torch.float64) for each in (scalings[0][1], scaling))
         if not torch.allclose(one, other, rtol=_SAME_SCALING, atol=_SAME_SCALING):
             raise MismatchError(
                 f"{scalings[0][0]} and {path} normalise their inputs or outputs differently: the same numbers mean "
@@ -144,19 +144,19 @@ def _require_same_units(case: Case, before: Loaded, after: Loaded) -> None:
             )
 
 
-def _box(lower: Tensor, upper: Tensor) -> Region:
+def _box_region(lower: Tensor, upper: Tensor) -> Region:
     """A region in which nothing is forbidden."""
     # exact: every float64 is a fraction
     low, high = (tuple(Fraction(float(value)) for value in side) for side in (lower, upper))
     return Region(exact_lower=low, exact_upper=high, unsafe=())
 
 
-def _numbers(scaling: Scaling) -> list[float]:
+def _scaling_numbers(scaling: Scaling) -> list[float]:
     parts = (*scaling.input_means, *scaling.input_ranges, scaling.output_mean, scaling.output_range)
     return [float(value) for value in parts]
 
 
-def _notes(request: CompareRequest, case: Case, before: Loaded, after: Loaded) -> tuple[str, ...]:
+def _inferred_notes(request: CompareRequest, case: Case, before: Loaded, after: Loaded) -> tuple[str, ...]:
     said = []
     for name, loaded in (("A", before), ("B", after)):
         if loaded.known is not None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from birdnn.verify import AttackSettings
 
 
-def _thorough() -> AttackSettings:
+def _thorough_attack() -> AttackSettings:
     return AttackSettings(evaluations=30_000)
 
 
-def _light() -> AttackSettings:
+def _light_attack() -> AttackSettings:
     return AttackSettings(evaluations=6_000)
 
 
@@ -33,8 +33,8 @@ class CompareSettings:
     """
 
     region_share: float = 0.25
-    search: AttackSettings = field(default_factory=_thorough)
-    light_search: AttackSettings = field(default_factory=_light)
+    search: AttackSettings = field(default_factory=_thorough_attack)
+    light_search: AttackSettings = field(default_factory=_light_attack)
     searched: int = 8
     replayed: int = 8
     near: float = 0.02

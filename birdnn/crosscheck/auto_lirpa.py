@@ -18,7 +18,7 @@ from torch import Tensor
 
 from birdnn.bounds.protocol import BoundResult, Question
 from birdnn.boxes import Boxes
-from birdnn.crosscheck.engines import engine_named, load, require
+from birdnn.crosscheck.engines import engine_named, load_engine, require
 from birdnn.crosscheck.traceable import ENGINE, Traceable
 from birdnn.errors import EngineError
 from birdnn.network import Network
@@ -67,13 +67,13 @@ class AutoLirpaBound:
         self.device = device
         self.settings = settings or AutoLirpaSettings()
         self.version = require(ENGINE)
-        self._engine: Any = load(engine_named(ENGINE), self.version)
+        self._engine: Any = load_engine(engine_named(ENGINE), self.version)
         self._net, self._shape, self._inputs = net, Traceable(net).shape, net.n_inputs
         # alpha-CROWN of 0.3 confuses the boxes of a batch where windows have slopes of their own
         self._optimise = 0 if any(node.op == "MaxPool" for node in net.nodes) else self.settings.optimise
         self._modules: dict[str, Any] = {}
         # traced now: what it does not take is refused before any work
-        self._module(self.settings.method)
+        self._module_for(self.settings.method)
 
     def root(self, boxes: int) -> Tensor:
         """Nothing known of how bounds depend on inputs: ones, shape (boxes, inputs)."""
@@ -82,14 +82,14 @@ class AutoLirpaBound:
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; ``inherited`` becomes the weight of each input in the open rows."""
         del inherited
-        lower, plane = self._rows(self.settings.method, question, boxes)
+        lower, plane = self._bound_rows(self.settings.method, question, boxes)
         box, polytope = opened.nonzero(as_tuple=True)
         best, row = lower[box, polytope].max(1)
         weight = (plane.abs().amax(2) * opened[..., None]).sum(1)
         planes = plane[box, polytope, row][:, None]
         minimum = best[:, None]
         if self.settings.method != "CROWN-Optimized":
-            best = self._optimised(question, boxes, (box, polytope), best)
+            best = self._optimise_open(question, boxes, (box, polytope), best)
         return BoundResult(box, polytope, best, planes, minimum, weight)
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class AutoLirpaBound:
         del question, opened
         return torch.where((inherited > 0).any(1, keepdim=True), inherited, torch.ones_like(inherited))
 
-    def _optimised(self, question: Question, boxes: Boxes, items: tuple[Tensor, Tensor], best: Tensor) -> Tensor:
+    def _optimise_open(self, question: Question, boxes: Boxes, items: tuple[Tensor, Tensor], best: Tensor) -> Tensor:
         """Improve the bounds of what is still open, where the boxes are few."""
         box, polytope = items
         # alpha-CROWN is dear: what plain bounds exclude is not asked again
@@ -105,18 +105,18 @@ class AutoLirpaBound:
         if not bool(still.any()) or len(boxes) > self._optimise:
             return best
         chosen, place = torch.unique(box[still], return_inverse=True)
-        lower, _ = self._rows("CROWN-Optimized", question, boxes[chosen])
+        lower, _ = self._bound_rows("CROWN-Optimized", question, boxes[chosen])
         best = best.clone()
         # both are bounds, and the better one is not always the dearer
         best[still] = torch.maximum(best[still], lower[place, polytope[still]].amax(1))
         return best
 
-    def _rows(self, method: BoundMethod, question: Question, boxes: Boxes) -> tuple[Tensor, Tensor]:
+    def _bound_rows(self, method: BoundMethod, question: Question, boxes: Boxes) -> tuple[Tensor, Tensor]:
         """Lower bounds of all rows, (boxes, polytopes, rows), and their planes, (boxes, polytopes, rows, inputs)."""
         n, parts, rows = len(boxes), *question.b.shape
         # a matrix of rows is folded into the last layer, and bounded tighter than outputs one by one
         c = question.a.flatten(0, 1).expand(n, -1, -1).contiguous()
-        module = self._module(method)
+        module = self._module_for(method)
         shape = (n, *self._shape)
         perturbation = self._engine.PerturbationLpNorm(
             norm=float("inf"), x_L=boxes.lower.reshape(shape), x_U=boxes.upper.reshape(shape)
@@ -132,17 +132,17 @@ class AutoLirpaBound:
         lower = lower.where(lower.isfinite(), torch.nan)  # clipping would take an overflow for a distance
         plane = torch.zeros(n, parts * rows, self._inputs, dtype=torch.float64, device=self.device)
         if asked:
-            plane = _coefficients(answer[2], module, plane)
+            plane = _dense_coefficients(answer[2], module, plane)
         return lower, plane.reshape(n, parts, rows, self._inputs)
 
-    def _module(self, method: str) -> Any:
+    def _module_for(self, method: str) -> Any:
         """The traced network; alpha-CROWN has one of its own, for it leaves slopes behind that CROWN trips over."""
         kind = "optimised" if method == "CROWN-Optimized" else "plain"
         if kind not in self._modules:
-            self._modules[kind] = self._traced()
+            self._modules[kind] = self._trace_network()
         return self._modules[kind]
 
-    def _traced(self) -> Any:
+    def _trace_network(self) -> Any:
         plain = Traceable(self._net).to(self.device).eval()
         options = {
             "conv_mode": "matrix",
@@ -168,7 +168,7 @@ class AutoLirpaBound:
         return module
 
 
-def _coefficients(found: Any, module: Any, nothing: Tensor) -> Tensor:
+def _dense_coefficients(found: Any, module: Any, nothing: Tensor) -> Tensor:
     """Those of the linear lower bounds, dense, shaped as `nothing`; `nothing` where a version keeps them otherwise."""
     a = found[module.output_name[0]][module.input_name[0]]["lA"]
     return a.detach().reshape(nothing.shape) if isinstance(a, Tensor) and a.numel() == nothing.numel() else nothing

@@ -17,11 +17,11 @@ import torch
 
 def prepare() -> None:
     """Before the import: put back three names that have moved or gone."""
-    _numpy_sets()
-    _opset_setter()
+    _restore_numpy_sets()
+    _restore_opset_setter()
     node: Any = torch._C.Node
     if not hasattr(node, "__getitem__"):
-        node.__getitem__ = _attribute
+        node.__getitem__ = _node_attribute
 
 
 def complete(package: ModuleType) -> None:
@@ -35,7 +35,7 @@ def complete(package: ModuleType) -> None:
     package.BoundedModule._named_members = named_members
 
 
-def _numpy_sets() -> None:
+def _restore_numpy_sets() -> None:
     """``numpy.lib.arraysetops.isin``, private since NumPy 2."""
     name = "numpy.lib.arraysetops"
     if name not in sys.modules:
@@ -44,7 +44,7 @@ def _numpy_sets() -> None:
         sys.modules[name] = module
 
 
-def _opset_setter() -> None:
+def _restore_opset_setter() -> None:
     """``torch.onnx.symbolic_helper._set_opset_version``: which operators the tracer writes."""
     helper: Any = importlib.import_module("torch.onnx.symbolic_helper")
     if not hasattr(helper, "_set_opset_version"):
@@ -56,6 +56,6 @@ def _set_opset(number: int) -> None:
     settings.GLOBALS.export_onnx_opset_version = number
 
 
-def _attribute(node: Any, key: str) -> Any:
+def _node_attribute(node: Any, key: str) -> Any:
     """``node[key]`` of a traced graph."""
     return getattr(node, node.kindOf(key))(key)

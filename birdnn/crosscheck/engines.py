@@ -90,7 +90,7 @@ def version_of(engine: Engine) -> str | None:
         return None
 
 
-def shimmed(engine: Engine, version: str) -> bool:
+def needs_shim(engine: Engine, version: str) -> bool:
     """Does this version work only with the additions of `birdnn.crosscheck.auto_lirpa_03`?"""
     return engine.name == "auto_lirpa" and version.split(".")[:2] == ["0", "3"]
 
@@ -106,21 +106,21 @@ def require(name: str) -> str:
     if version is None:
         raise EngineError(name, f"is not installed; to get it: {engine.install}")
     if engine.here:
-        load(engine, version)
+        load_engine(engine, version)
     return version
 
 
-def load(engine: Engine, version: str) -> ModuleType:
+def load_engine(engine: Engine, version: str) -> ModuleType:
     """The engine's module.
 
     Raises:
         EngineError: it cannot be imported.
     """
-    old = shimmed(engine, version)
+    old = needs_shim(engine, version)
     # patched with the first import only: a second time would wrap what is wrapped already
     fresh = engine.module not in sys.modules
     try:
-        with _undisturbed():
+        with _undo_side_effects():
             if old and fresh:
                 auto_lirpa_03.prepare()
             module = importlib.import_module(engine.module)
@@ -133,7 +133,7 @@ def load(engine: Engine, version: str) -> ModuleType:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _undo_side_effects() -> Iterator[None]:
     """What these packages do to a process while they are imported ends with the import.
 
     They warn, log to stdout, put filters before ours, and let recursion go a million deep.

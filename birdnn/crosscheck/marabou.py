@@ -41,7 +41,7 @@ class MarabouAnswer:
     detail: str = ""
 
 
-def _never() -> bool:
+def _never_stopped() -> bool:
     return False
 
 
@@ -51,7 +51,7 @@ def ask_marabou(
     *,
     timeout_s: float,
     slice_s: float = _SLICE_S,
-    stopped: Callable[[], bool] = _never,
+    stopped: Callable[[], bool] = _never_stopped,
     worker: Path = _WORKER,
 ) -> MarabouAnswer:
     """Can the network reach an unsafe output?
@@ -71,12 +71,12 @@ def ask_marabou(
     with TemporaryDirectory(prefix="birdnn-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model)
-        question = {"model": str(path), "timeout_s": timeout_s, "slice_s": slice_s, "regions": _regions(prop)}
+        question = {"model": str(path), "timeout_s": timeout_s, "slice_s": slice_s, "regions": _regions_as_json(prop)}
         (Path(folder) / "question.json").write_text(json.dumps(question), encoding="utf-8")
-        return _run(worker, Path(folder), timeout_s + _GRACE_S, stopped)
+        return _run_worker(worker, Path(folder), timeout_s + _GRACE_S, stopped)
 
 
-def _regions(prop: Property) -> list[dict[str, Any]]:
+def _regions_as_json(prop: Property) -> list[dict[str, Any]]:
     return [
         {
             "lower": region.lower.tolist(),
@@ -87,7 +87,7 @@ def _regions(prop: Property) -> list[dict[str, Any]]:
     ]
 
 
-def _run(worker: Path, folder: Path, limit_s: float, stopped: Callable[[], bool]) -> MarabouAnswer:
+def _run_worker(worker: Path, folder: Path, limit_s: float, stopped: Callable[[], bool]) -> MarabouAnswer:
     """The worker's answer; it is killed where it takes longer than `limit_s`."""
     said, noise = folder / "answer.json", folder / "noise.txt"
     until = time.monotonic() + limit_s
@@ -107,10 +107,10 @@ def _run(worker: Path, folder: Path, limit_s: float, stopped: Callable[[], bool]
             # harmless where it has ended; after an exception of ours nothing must go on computing
             process.kill()
             process.wait()
-    return _read(said, noise, process.returncode)
+    return _read_answer(said, noise, process.returncode)
 
 
-def _read(said: Path, noise: Path, status: int) -> MarabouAnswer:
+def _read_answer(said: Path, noise: Path, status: int) -> MarabouAnswer:
     try:
         found = json.loads(said.read_text(encoding="utf-8"))
         detail = f"{found['queries']} queries" + (f", {found['open']} boxes open" if found["open"] else "")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdnn.graph import Taken
-from birdnn.labels import label
+from birdnn.labels import label_of_values
 from birdnn.runtime import Session
 
 
@@ -37,5 +37,5 @@ class LabelReplay:
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
         """The values at one point: (inputs,) -> (values,)."""
         y, given = self._values(x), self._model(x)
-        agree = given.size == 1 and int(given[0]) == label(y.tolist(), self._taken)
+        agree = given.size == 1 and int(given[0]) == label_of_values(y.tolist(), self._taken)
         return y if agree else np.full_like(y, np.nan)

@@ -71,46 +71,46 @@ class Traceable(nn.Module):
                 fixed = [self.values[name] for name in node.inputs]
                 self.values[node.output] = apply(node.op, fixed, node.attributes, node.name)
                 continue
-            self.nodes += self._said(node, graph.shapes[node.output])
+            self.nodes += self._nodes_with_words(node, graph.shapes[node.output])
         read = {name for node in self.nodes for name in node.inputs}
         self.values = {name: value for name, value in self.values.items() if name in read}
 
-    def _said(self, node: Node, shape: tuple[int, ...]) -> list[Node]:
+    def _nodes_with_words(self, node: Node, shape: tuple[int, ...]) -> list[Node]:
         """A node as nodes that have words."""
         if node.op in ("Gemm", "MatMul"):
-            return [self._dense(node)]
+            return [self._dense_node(node)]
         if node.op == "BatchNormalization":
-            return self._normalization(node, shape)
+            return self._normalization_nodes(node, shape)
         word_for(node)
-        return [self._aligned(node, shape) if node.op in _ELEMENTWISE else node]
+        return [self._align_constants(node, shape) if node.op in _ELEMENTWISE else node]
 
-    def _dense(self, node: Node) -> Node:
+    def _dense_node(self, node: Node) -> Node:
         """A product as ``weight @ x + bias``, with values of its own: a tracer would record every transposition."""
         x, weight = node.inputs[0], self.values.get(node.inputs[1])
         said = node.attributes if node.op == "Gemm" else _PLAIN
         if weight is None or x in self.values or weight.dim() != 2 or said["transA"]:
-            raise _refuse(node, "is not x times a constant matrix")
+            raise _refusal_of(node, "is not x times a constant matrix")
         # factors go into the constants, so that the node is `x @ weight.T + bias` and nothing else
         weight = said["alpha"] * (weight if said["transB"] else weight.T)
         bias = weight.new_zeros(weight.shape[0])
         if len(node.inputs) > 2:
             if node.inputs[2] not in self.values or self.values[node.inputs[2]].shape[:-1].numel() != 1:
-                raise _refuse(node, "adds something else than one constant row")
+                raise _refusal_of(node, "adds something else than one constant row")
             bias = bias + said["beta"] * self.values[node.inputs[2]].flatten()
-        return self._linear(node.output, x, weight, bias)
+        return self._linear_node(node.output, x, weight, bias)
 
-    def _linear(self, name: str, x: str, weight: Tensor, bias: Tensor) -> Node:
+    def _linear_node(self, name: str, x: str, weight: Tensor, bias: Tensor) -> Node:
         self.values |= {f"{name}.weight": weight.contiguous(), f"{name}.bias": bias}
         return Node("Gemm", name, (x, f"{name}.weight", f"{name}.bias"), name)
 
-    def _aligned(self, node: Node, shape: tuple[int, ...]) -> Node:
+    def _align_constants(self, node: Node, shape: tuple[int, ...]) -> Node:
         """With constants of its own that have every axis of a sample and none for the batch.
 
         Engines sum over axes that broadcasting adds, and confuse them with the batch.
         """
         inputs = list(node.inputs)
         if node.op == "Div" and inputs[1] not in self.values:
-            raise _refuse(node, "divides by what depends on the input")
+            raise _refusal_of(node, "divides by what depends on the input")
         for i, name in enumerate(inputs):
             if name not in self.values:
                 continue
@@ -119,14 +119,14 @@ class Traceable(nn.Module):
             if value.dim() == len(shape) and value.shape[0] == 1:
                 value = value[0]
             if value.dim() >= len(shape):
-                raise _refuse(node, "has a constant with a batch axis")
+                raise _refusal_of(node, "has a constant with a batch axis")
             if node.op == "Div":
                 value = 1 / value
             inputs[i] = f"{node.output}.{i}"
             self.values[inputs[i]] = value.expand(shape[1:]).contiguous()
         return Node("Mul" if node.op == "Div" else node.op, node.name, tuple(inputs), node.output)
 
-    def _normalization(self, node: Node, shape: tuple[int, ...]) -> list[Node]:
+    def _normalization_nodes(self, node: Node, shape: tuple[int, ...]) -> list[Node]:
         """A batch normalisation as a product and a sum."""
         scale, shift, mean, variance = (self.values[name] for name in node.inputs[1:])
         factor = scale / torch.sqrt(variance + node.attributes["epsilon"])
@@ -136,8 +136,8 @@ class Traceable(nn.Module):
         self.values[names[1]] = (shift - mean * factor).reshape(column)
         pair = Node("Mul", node.name, (node.inputs[0], names[0]), names[2])
         return [
-            self._aligned(pair, shape),
-            self._aligned(Node("Add", node.name, (names[2], names[1]), node.output), shape),
+            self._align_constants(pair, shape),
+            self._align_constants(Node("Add", node.name, (names[2], names[1]), node.output), shape),
         ]
 
     def _from_chain(self, net: Network) -> None:
@@ -154,7 +154,7 @@ class Traceable(nn.Module):
                 self.nodes.append(Node(op, name, (before,), name, {"alpha": layer.alpha}))
                 word_for(self.nodes[-1])
                 continue
-            self.nodes.append(self._linear(name, before, layer.weight, layer.bias))
+            self.nodes.append(self._linear_node(name, before, layer.weight, layer.bias))
         self.output_name = name
 
 
@@ -170,36 +170,38 @@ def word_for(node: Node) -> Word:
     return WORDS[node.op]
 
 
-def _refuse(node: Node, problem: str) -> EngineError:
+def _refusal_of(node: Node, problem: str) -> EngineError:
     return EngineError(ENGINE, f"node {node.name!r} ({node.op}) {problem}")
 
 
-def _pads(node: Node) -> list[int]:
+def _equal_pads(node: Node) -> list[int]:
     """One number for each axis: beginnings and ends alike."""
     pads = node.attributes["pads"]
     half = len(pads) // 2
     if half != 2 or list(pads[:half]) != list(pads[half:]) or any(node.attributes.get("overshoot", ())):
-        raise _refuse(node, "is not two-dimensional with the same padding at both ends")
+        raise _refusal_of(node, "is not two-dimensional with the same padding at both ends")
     return list(pads[:half])
 
 
 def _conv(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     said = node.attributes
     bias = inputs[2] if len(inputs) > 2 else None
-    return functional.conv2d(inputs[0], inputs[1], bias, said["strides"], _pads(node), said["dilations"], said["group"])
+    return functional.conv2d(
+        inputs[0], inputs[1], bias, said["strides"], _equal_pads(node), said["dilations"], said["group"]
+    )
 
 
 def _max_pool(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    said, pads = node.attributes, _pads(node)
+    said, pads = node.attributes, _equal_pads(node)
     if any(pads) or any(d != 1 for d in said["dilations"]) or list(said["strides"]) != list(said["kernel_shape"]):
-        raise _refuse(node, "has overlapping, dilated or padded windows")
+        raise _refusal_of(node, "has overlapping, dilated or padded windows")
     return functional.max_pool2d(inputs[0], said["kernel_shape"], said["strides"])
 
 
 def _average_pool(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    said, pads = node.attributes, _pads(node)
+    said, pads = node.attributes, _equal_pads(node)
     if any(pads) or any(d != 1 for d in said["dilations"]):
-        raise _refuse(node, "has dilated or padded windows")
+        raise _refusal_of(node, "has dilated or padded windows")
     return functional.avg_pool2d(inputs[0], said["kernel_shape"], said["strides"])
 
 
@@ -209,14 +211,14 @@ def _global_average_pool(_: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 def _clip(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     if as_activation(node) is None:
-        raise _refuse(node, "cuts elsewhere than at zero from below")
+        raise _refusal_of(node, "cuts elsewhere than at zero from below")
     return torch.relu(inputs[0])
 
 
 def _leaky_relu(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     alpha = node.attributes["alpha"]
     if not 0 <= alpha <= 1:  # measured: 0.3 gives bounds above the true minimum by whole units
-        raise _refuse(node, f"has slope {alpha:g}; the rule of auto_LiRPA is sound for slopes from 0 to 1 only")
+        raise _refusal_of(node, f"has slope {alpha:g}; the rule of auto_LiRPA is sound for slopes from 0 to 1 only")
     return functional.leaky_relu(inputs[0], alpha)
 
 

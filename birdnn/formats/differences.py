@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
-from birdnn.formats.onnx import parsed
+from birdnn.formats.onnx import parse_model
 from birdnn.formats.tensors import embed_external
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.records import GraphChange, GraphNode
 
 
@@ -22,57 +22,63 @@ def graph_change(before: str | Path, after: str | Path) -> GraphChange:
     Raises:
         FormatError: one of them cannot be read.
     """
-    old, new = _model(before), _model(after)
-    nodes_old, nodes_new = _nodes(old.graph.node), _nodes(new.graph.node)
-    same = {key for key, node in nodes_old.items() if key in nodes_new and _bytes(node) == _bytes(nodes_new[key])}
+    old, new = _read_model(before), _read_model(after)
+    nodes_old, nodes_new = _nodes_by_outputs(old.graph.node), _nodes_by_outputs(new.graph.node)
+    same = {
+        key
+        for key, node in nodes_old.items()
+        if key in nodes_new and _message_bytes(node) == _message_bytes(nodes_new[key])
+    }
     was, now = ({tensor.name: tensor for tensor in model.graph.initializer} for model in (old, new))
     both = [name for name in was if name in now]
-    changed = tuple(name for name in both if _bytes(was[name]) != _bytes(now[name]))
-    gone, come = _only(was, now), _only(now, was)
+    changed = tuple(name for name in both if _message_bytes(was[name]) != _message_bytes(now[name]))
+    gone, come = _shapes_only_in(was, now), _shapes_only_in(now, was)
     return GraphChange(
-        nodes_gone=tuple(_named(node) for key, node in nodes_old.items() if key not in same),
-        nodes_new=tuple(_named(node) for key, node in nodes_new.items() if key not in same),
+        nodes_gone=tuple(_graph_node(node) for key, node in nodes_old.items() if key not in same),
+        nodes_new=tuple(_graph_node(node) for key, node in nodes_new.items() if key not in same),
         nodes_kept=len(same),
         initialisers_gone=gone,
         initialisers_new=come,
         initialisers_changed=changed,
         initialisers_kept=len(both) - len(changed),
-        rest_kept=_rest(old, gone) == _rest(new, come),
+        rest_kept=_rest_of_model(old, gone) == _rest_of_model(new, come),
     )
 
 
-@reads
-def _model(path: str | Path) -> onnx.ModelProto:
-    model = parsed(read_bytes(path, NETWORK_BYTES), str(path))
+@guarded_reader
+def _read_model(path: str | Path) -> onnx.ModelProto:
+    model = parse_model(read_bytes(path, NETWORK_BYTES), str(path))
     embed_external(model, path, NETWORK_BYTES)
     return model
 
 
-def _bytes(message: onnx.NodeProto | onnx.TensorProto | onnx.ModelProto) -> bytes:
+def _message_bytes(message: onnx.NodeProto | onnx.TensorProto | onnx.ModelProto) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def _nodes(nodes: Iterable[onnx.NodeProto]) -> dict[tuple[str, ...], onnx.NodeProto]:
+def _nodes_by_outputs(nodes: Iterable[onnx.NodeProto]) -> dict[tuple[str, ...], onnx.NodeProto]:
     # not by names, which are optional and may stand twice
     return {tuple(node.output): node for node in nodes}
 
 
-def _named(node: onnx.NodeProto) -> GraphNode:
+def _graph_node(node: onnx.NodeProto) -> GraphNode:
     """A node's name, or that of what it makes, as in a partition into blocks, with its operator."""
     return GraphNode(node.name or next((name for name in node.output if name), node.op_type), node.op_type)
 
 
-def _only(mine: dict[str, onnx.TensorProto], other: dict[str, onnx.TensorProto]) -> dict[str, tuple[int, ...]]:
+def _shapes_only_in(
+    mine: dict[str, onnx.TensorProto], other: dict[str, onnx.TensorProto]
+) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.dims) for name, tensor in mine.items() if name not in other}
 
 
-def _rest(model: onnx.ModelProto, apart: Iterable[str]) -> bytes:
+def _rest_of_model(model: onnx.ModelProto, apart: Iterable[str]) -> bytes:
     """The model without its nodes and initialisers, and without what it declares about those set `apart`."""
-    rest = onnx.ModelProto.FromString(_bytes(model))
+    rest = onnx.ModelProto.FromString(_message_bytes(model))
     del rest.graph.node[:]
     del rest.graph.initializer[:]
     # IR version 3 lists initialisers among the inputs, and they come and go with them
     for entries in (rest.graph.input, rest.graph.value_info):
         for place in reversed([i for i, entry in enumerate(entries) if entry.name in set(apart)]):
             del entries[place]
-    return _bytes(rest)
+    return _message_bytes(rest)

@@ -100,7 +100,7 @@ class Contradiction(FormatError):
     """A formula that nothing satisfies: as a description of what is unsafe, no network violates it."""
 
 
-def compare(relation: str, left: Term, right: Term, line: int) -> Formula:
+def compare_terms(relation: str, left: Term, right: Term, line: int) -> Formula:
     """The formula ``left relation right``."""
     below, above = left.plus(right, Fraction(-1)), right.plus(left, Fraction(-1))
     if relation == "=":
@@ -168,7 +168,7 @@ def build_regions(
     branches = _Multiplier(n_outputs, path, n_inputs if relational else 0).branches(formula)
     n_outputs += n_inputs if relational else 0
     # the box that all branches of a robustness property share, of thousands of bounds, is made once and copied
-    common = _common(branches)
+    common = _common_limits(branches)
     boxes: dict[frozenset[Limit], list[tuple[Row, ...]]] = {}
     for limits, rows in branches:
         boxes.setdefault(frozenset(limits) - common, []).append(rows)
@@ -178,30 +178,30 @@ def build_regions(
     entries = sum(len(rows) for _, rows in branches) * n_outputs
     if entries > MAX_ROW_ENTRIES:
         raise FormatError(path, "", f"constraints on outputs with {entries} coefficients are too many")
-    return _regions(common, boxes, (n_inputs, n_outputs), path)
+    return _merge_regions(common, boxes, (n_inputs, n_outputs), path)
 
 
-def _common(branches: list[Branch]) -> frozenset[Limit]:
+def _common_limits(branches: list[Branch]) -> frozenset[Limit]:
     if not branches:
         return frozenset()
     return reduce(lambda a, b: a & b, (frozenset(limits) for limits, _ in branches))
 
 
-def _regions(
+def _merge_regions(
     common: frozenset[Limit], boxes: dict[frozenset[Limit], list[tuple[Row, ...]]], sizes: tuple[int, int], path: str
 ) -> tuple[Region, ...]:
     n_inputs, n_outputs = sizes
     merged: dict[tuple[tuple[int, int, bool], ...], tuple[Corners, dict[tuple[Row, ...], None]]] = {}
     empty: _Empty | None = None
     try:
-        start = _tightened({}, common)
+        start = _tighten_box({}, common)
         for limits, alternatives in boxes.items():
             try:
-                box = _tightened(start, limits)
+                box = _tighten_box(start, limits)
             except _Empty as error:
                 empty = empty or error  # the first one, told where no branch is left
                 continue
-            corners = _corners(box, n_inputs, path)
+            corners = _box_corners(box, n_inputs, path)
             key = tuple((value.numerator, value.denominator, strict) for value, strict in corners)
             # a dict as an ordered set: the same polytope may come from several branches
             merged.setdefault(key, (corners, {}))[1].update(dict.fromkeys(alternatives))
@@ -211,12 +211,12 @@ def _regions(
         line, problem = (empty.line, empty.problem) if empty else (0, "the assertions contradict each other")
         raise Contradiction(path, f"line {line}" if line else "", problem)
     try:
-        return tuple(_region(corners, rows, n_inputs, n_outputs) for corners, rows in merged.values())
+        return tuple(_make_region(corners, rows, n_inputs, n_outputs) for corners, rows in merged.values())
     except SpecError as error:
         raise FormatError(path, "", error.problem) from None
 
 
-def _region(corners: Corners, polytopes: Iterable[tuple[Row, ...]], n_inputs: int, n_outputs: int) -> Region:
+def _make_region(corners: Corners, polytopes: Iterable[tuple[Row, ...]], n_inputs: int, n_outputs: int) -> Region:
     lower, upper = corners[:n_inputs], corners[n_inputs:]
     return Region(
         exact_lower=tuple(value for value, _ in lower),
@@ -227,7 +227,7 @@ def _region(corners: Corners, polytopes: Iterable[tuple[Row, ...]], n_inputs: in
     )
 
 
-def _corners(box: Box, n_inputs: int, path: str) -> Corners:
+def _box_corners(box: Box, n_inputs: int, path: str) -> Corners:
     for upper, word in ((False, "lower"), (True, "upper")):
         for index in range(n_inputs):
             if (index, upper) not in box:
@@ -236,19 +236,19 @@ def _corners(box: Box, n_inputs: int, path: str) -> Corners:
     return tuple((bound.value, bound.strict) for bound in bounds)
 
 
-def _tightened(box: Box, limits: Iterable[Limit]) -> Box:
+def _tighten_box(box: Box, limits: Iterable[Limit]) -> Box:
     box = dict(box)
     # as in the text, so that an error names the line at which the box became empty
     for limit in sorted(limits, key=lambda limit: limit.bound.line):
         key, new = (limit.index, limit.upper), limit.bound
         old = box.get(key)
-        if old is None or _tighter(new, old, limit.upper):
+        if old is None or _is_tighter(new, old, limit.upper):
             box[key] = new
         _check_not_empty(box, limit.index)
     return box
 
 
-def _tighter(new: Bound, old: Bound, upper: bool) -> bool:
+def _is_tighter(new: Bound, old: Bound, upper: bool) -> bool:
     if new.value == old.value:
         return new.strict
     return new.value < old.value if upper else new.value > old.value
@@ -260,13 +260,17 @@ def _check_not_empty(box: Box, index: int) -> None:
         return
     line = max(low.line, high.line)
     if low.value > high.value:
-        problem = f"input X_{index} has lower bound {_short(low.value)} above upper bound {_short(high.value)}"
+        problem = (
+            f"input X_{index} has lower bound {_short_number(low.value)} above upper bound {_short_number(high.value)}"
+        )
         raise _Empty(line, problem)
     if low.value == high.value and (low.strict or high.strict):
-        raise _Empty(line, f"input X_{index} has no value: a strict bound at {_short(low.value)} from both sides")
+        raise _Empty(
+            line, f"input X_{index} has no value: a strict bound at {_short_number(low.value)} from both sides"
+        )
 
 
-def _short(value: Fraction) -> str:
+def _short_number(value: Fraction) -> str:
     try:
         return f"{float(value):.9g}"
     except OverflowError:
@@ -282,14 +286,14 @@ class _Multiplier:
 
     def branches(self, formula: Formula) -> list[Branch]:
         if isinstance(formula, Atom):
-            return self._atom(formula)
+            return self._atom_branches(formula)
         if isinstance(formula, Or):
             found = [branch for part in formula.parts for branch in self.branches(part)]
-            self._limit(len(found))
+            self._require_few_branches(len(found))
             return found
-        return self._all([self.branches(part) for part in formula.parts])
+        return self._multiply_branches([self.branches(part) for part in formula.parts])
 
-    def _all(self, factors: list[list[Branch]]) -> list[Branch]:
+    def _multiply_branches(self, factors: list[list[Branch]]) -> list[Branch]:
         single = [factor[0] for factor in factors if len(factor) == 1]
         # a part without branches is false; it stands here, where it leaves the product without any choice
         several = [factor for factor in factors if len(factor) != 1]
@@ -297,7 +301,7 @@ class _Multiplier:
         for factor in several:
             count *= len(factor)
             # before the product is made: twenty alternatives of two are a million branches
-            self._limit(count)
+            self._require_few_branches(count)
         # parts without alternatives are joined once and not for each choice
         limits = tuple(limit for branch in single for limit in branch[0])
         rows = tuple(row for branch in single for row in branch[1])
@@ -307,11 +311,11 @@ class _Multiplier:
             found.append((limits + more, rows + tuple(row for branch in choice for row in branch[1])))
         return found
 
-    def _limit(self, count: int) -> None:
+    def _require_few_branches(self, count: int) -> None:
         if count > MAX_DISJUNCTS:
             raise FormatError(self.path, "", f"the formula has more than {MAX_DISJUNCTS} branches")
 
-    def _atom(self, atom: Atom) -> list[Branch]:
+    def _atom_branches(self, atom: Atom) -> list[Branch]:
         kinds = {kind for kind, _ in atom.term.factors}
         constant = atom.term.constant
         if not kinds:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from birdnn.formats.lowering import MAX_VALUES, Site, unused
+from birdnn.formats.lowering import MAX_VALUES, Site, unused_name
 from birdnn.formats.tensors import Array
 from birdnn.graph import Node
 from birdnn.operators import Shape, ShapeProblem, shape_of
@@ -48,14 +48,14 @@ class Draft:
             shape = shape_of(op, [self.shape(name) for name in inputs], attributes)
         except ShapeProblem as problem:
             raise self._site.fail(f"does not fit its inputs: {problem}") from None
-        name = self._new(op, shape)
+        name = self._new_value(op, shape)
         self._nodes.append(Node(op, self._site.name, inputs, name, MappingProxyType(attributes)))
         return name
 
     def constant(self, value: npt.ArrayLike) -> str:
         """The name of a new constant."""
         array = np.asarray(value, dtype=self._dtype)
-        name = self._new("constant", array.shape)
+        name = self._new_value("constant", array.shape)
         self.constants[name] = array
         return name
 
@@ -115,10 +115,10 @@ class Draft:
         if math.prod(shape) > MAX_VALUES:
             raise self._site.fail(f"its value of shape {list(shape)} is larger than {MAX_VALUES} entries")
 
-    def _new(self, kind: str, shape: Shape) -> str:
+    def _new_value(self, kind: str, shape: Shape) -> str:
         self._require_few(shape)
         # named after what the node makes, so that messages lead to the file
-        name = unused(f"{next((output for output in self._outputs if output), '')}__{kind}", self._taken)
+        name = unused_name(f"{next((output for output in self._outputs if output), '')}__{kind}", self._taken)
         self._taken.add(name)
         self._shapes[name] = shape
         return name

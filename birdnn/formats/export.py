@@ -41,7 +41,7 @@ def to_onnx_bytes(net: Network) -> bytes:
                 operator(node.op, node.name).written or node.op,
                 [*node.inputs, *(tensor.name for tensor in extra)],
                 [node.output],
-                name=_unused(node.name, names),
+                name=_unused_name(node.name, names),
                 **onnx_attributes(node),
             )
         )
@@ -53,7 +53,7 @@ def to_onnx_bytes(net: Network) -> bytes:
     return model_bytes(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def _unused_name(name: str, taken: set[str]) -> str:
     """A name that no other node has: those that one node of a file became share theirs."""
     while name in taken:
         name += "_"
@@ -71,14 +71,14 @@ def model_bytes(graph: onnx.GraphProto) -> bytes:
 def onnx_attributes(node: Node) -> dict[str, Any]:
     """The attributes of a node as ONNX writes them; what it takes as inputs is not among them."""
     row = operator(node.op, node.name)
-    found = {key: _plain(node.attributes[key]) for key in (*row.attributes, *row.numbers)}
+    found = {key: _plain_attribute(node.attributes[key]) for key in (*row.attributes, *row.numbers)}
     # pads are written out, so that rounding up gives the same overshoot again
     if any(node.attributes.get("overshoot", ())):
         found["ceil_mode"] = 1
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain_attribute(value: Any) -> Any:
     if isinstance(value, bool):
         return int(value)
     return list(value) if isinstance(value, tuple) else value

@@ -66,7 +66,7 @@ def read_stored(path: str | Path, limit: int) -> bytes:
     return data
 
 
-def decompressed(data: bytes, path: str | Path, limit: int) -> bytes:
+def unpack_gzip(data: bytes, path: str | Path, limit: int) -> bytes:
     """`data`, unpacked where it is gzip.
 
     Raises:
@@ -94,10 +94,10 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     Raises:
         FormatError: the file is missing, unreadable, empty, too large, or a damaged archive.
     """
-    return decompressed(read_stored(path, limit), path, limit)
+    return unpack_gzip(read_stored(path, limit), path, limit)
 
 
-def compressed(data: bytes, over: Over = never) -> bytes:
+def pack_gzip(data: bytes, over: Over = never) -> bytes:
     """`data` as gzip, the same bytes whenever it is written.
 
     Raises:
@@ -135,13 +135,13 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise unwritable(target, error) from None
+            raise unwritable_error(target, error) from None
         raise
     finally:
         os.close(handle)
 
 
-def unwritable(path: str | Path, error: OSError | ValueError) -> OutputError:
+def unwritable_error(path: str | Path, error: OSError | ValueError) -> OutputError:
     """The error to raise where the system refuses to write a file."""
     return OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}")
 
@@ -158,12 +158,12 @@ def staged(target: Path, data: bytes) -> tuple[Path, int]:
     """
     if target.name.lower().endswith(".gz"):
         # who has a time limit to keep has compressed before, in pieces
-        data = data if data.startswith(_GZIP_MAGIC) else compressed(data)
+        data = data if data.startswith(_GZIP_MAGIC) else pack_gzip(data)
     try:
         remove_abandoned(target)
-        handle, temporary = _begun(target)
+        handle, temporary = _open_temporary(target)
     except (OSError, ValueError) as error:
-        raise unwritable(target, error) from None
+        raise unwritable_error(target, error) from None
     try:
         # a second descriptor, since `fdopen` closes the one it is given: the lock lives as long as any of them
         with os.fdopen(os.dup(handle), "wb") as file:
@@ -180,12 +180,12 @@ def staged(target: Path, data: bytes) -> tuple[Path, int]:
         Path(temporary).unlink(missing_ok=True)
         os.close(handle)
         if isinstance(error, OSError):
-            raise unwritable(target, error) from None
+            raise unwritable_error(target, error) from None
         raise
     return Path(temporary), handle
 
 
-def _begun(target: Path) -> tuple[int, str]:
+def _open_temporary(target: Path) -> tuple[int, str]:
     """A new temporary file for `target`, locked as long as its descriptor is open, and its name."""
     while True:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=UNFINISHED, dir=target.parent)
@@ -241,7 +241,7 @@ def require_writable(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> 
                 str(path), f"a result is not written to a .{kind} file, which is an input's name; say .json"
             )
         # only making a file tells: permissions say nothing of a file system that is read-only or full
-        _probe(path)
+        _probe_writing(path)
         taken.append(path)
 
 
@@ -266,27 +266,27 @@ def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -
     try:
         if above == folder:  # what a kill leaves of these, the next to write such a file removes
             for name in names:
-                _probe(folder / name)
+                _probe_writing(folder / name)
             return
         # what would be made is made inside a folder of another name, so that two commands do not disturb each other
         with tempfile.TemporaryDirectory(prefix=".probe.", dir=above) as scratch:
             inside = Path(scratch) / folder.relative_to(above)
             inside.mkdir(parents=True, exist_ok=True)
             for name in names:
-                _probe(inside / name)
+                _probe_writing(inside / name)
     except (OSError, OutputError, ValueError) as error:
         said = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
         raise OutputError(str(folder), f"cannot be written to: {said}") from None
 
 
-def _probe(path: Path) -> None:
+def _probe_writing(path: Path) -> None:
     """Make the temporary file that `write_bytes` would make, and remove it."""
     try:
-        handle, temporary = _begun(path)
+        handle, temporary = _open_temporary(path)
         Path(temporary).unlink(missing_ok=True)
         os.close(handle)
     except (OSError, ValueError) as error:
-        raise unwritable(path, error) from None
+        raise unwritable_error(path, error) from None
 
 
 def same_file(first: Path, second: Path) -> bool:

@@ -15,8 +15,16 @@ import torch
 
 from birdnn.errors import UnsupportedOpError
 from birdnn.formats.draft import Draft
-from birdnn.formats.integers import INTEGERS, computed
-from birdnn.formats.lowering import FOLDED, MAX_VALUES, Site, dequantized, integer_attribute, lower, unused
+from birdnn.formats.integers import INTEGERS, compute_integers
+from birdnn.formats.lowering import (
+    FOLDED,
+    MAX_VALUES,
+    Site,
+    dequantize_constants,
+    integer_attribute,
+    lower_node,
+    unused_name,
+)
 from birdnn.formats.rewriting import READ, REWRITTEN, SEVERAL
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
@@ -90,7 +98,7 @@ class Lowering:
         ):
             raise UnsupportedOpError(self.path, proto.op_type, name, READ)
         attributes = read_attributes(proto, self.path, f"node {name!r} ({proto.op_type})")
-        site = self._site(proto.op_type, name, tuple(proto.input), attributes)
+        site = self._make_site(proto.op_type, name, tuple(proto.input), attributes)
         if proto.op_type not in SEVERAL and (len(outputs) != 1 or outputs[0] != proto.output[0]):
             raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
         twice = [made for made in outputs if made in self.shapes]
@@ -103,18 +111,18 @@ class Lowering:
         if not site.has(0):
             raise site.fail("has no input")
         before = len(self.nodes)
-        if not self._fold(site, outputs[0]):
+        if not self._fold_constants(site, outputs[0]):
             if site.op in REWRITTEN:
-                self._rewrite(site, proto.output)
+                self._rewrite_node(site, proto.output)
             else:
-                inputs, lowered = lower(site)
-                self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
+                inputs, lowered = lower_node(site)
+                self._append_node(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
         # a constant that a rule looked at and that no node reads has become an attribute: if a repair moved it, the
         # node that is proved would no longer be that of the file
         read = {part for node in self.nodes[before:] for part in node.inputs}
         self.fixed |= {part for part in site.inputs if part in self.known} - read
 
-    def _rewrite(self, site: Site, outputs: Sequence[str]) -> None:
+    def _rewrite_node(self, site: Site, outputs: Sequence[str]) -> None:
         """Lower a node to others that bear its name, and whose values are those of its outputs."""
         dtype = next((self.dtypes[name] for name in site.inputs if name in self.dtypes), None)
         if dtype is None:
@@ -125,9 +133,9 @@ class Lowering:
         for name, array in draft.constants.items():
             self.known[name], self.shapes[name], self.dtypes[name] = array, array.shape, dtype
         for node in nodes:
-            self._append(site, node)
+            self._append_node(site, node)
 
-    def _fold(self, site: Site, output: str) -> bool:
+    def _fold_constants(self, site: Site, output: str) -> bool:
         """Compute a node of constant integers at once: shape arithmetic that exporters leave in the graph."""
         # sizes are known even where values depend on the input, so this comes before any question about constants
         if site.op == "Shape":
@@ -137,13 +145,13 @@ class Lowering:
         elif site.op == "Cast" and site.inputs[0] in self.dtypes:
             kind = integer_attribute(site, "to", 0)
             if FLOATS.get(kind) == self.dtypes[site.inputs[0]]:  # of its own type, as converters write it everywhere
-                self._append(site, Node("Identity", site.name, site.inputs[:1], output))
+                self._append_node(site, Node("Identity", site.name, site.inputs[:1], output))
                 return True
             value = self._cast_constant(site, kind)
             if value.dtype.kind == "f":
                 self.dtypes[output] = torch.from_numpy(value).dtype
         elif site.op == "DequantizeLinear":
-            value = dequantized(site)
+            value = dequantize_constants(site)
             self.dtypes[output] = torch.float32
             self.quantised.add(output)
         elif site.op == "CastLike":
@@ -183,7 +191,7 @@ class Lowering:
             raise site.fail("is supported on a constant and a floating-point value only")
         return self.known[constant].astype(torch.empty(0, dtype=self.dtypes[like]).numpy().dtype)
 
-    def _append(self, site: Site, node: Node) -> None:
+    def _append_node(self, site: Site, node: Node) -> None:
         # before the questions below, whose answers would not say what can be done
         bad = [name for name in node.inputs if self.dtypes.get(name) == torch.float16]
         if bad:
@@ -216,10 +224,14 @@ class Lowering:
         for name, start, size in zip(names, accumulate(sizes, initial=0), sizes, strict=False):
             if name in self.dependent:
                 # an input that is flat already is the slice itself, under its own name
-                part = name if self.shapes[name] == (1, size) else unused(f"{name}__flat", {*self.named, *self.shapes})
-                self._put("Slice", name, (whole,), part, slices=((1, start, start + size, 1),))
+                part = (
+                    name
+                    if self.shapes[name] == (1, size)
+                    else unused_name(f"{name}__flat", {*self.named, *self.shapes})
+                )
+                self._put_node("Slice", name, (whole,), part, slices=((1, start, start + size, 1),))
                 if part != name:
-                    self._put("Reshape", name, (part,), name, shape=self.shapes[name])
+                    self._put_node("Reshape", name, (part,), name, shape=self.shapes[name])
 
     def join_outputs(self, names: Sequence[str], whole: str) -> str:
         """Make a flat value called `whole` of the outputs, one after the other."""
@@ -227,16 +239,18 @@ class Lowering:
         for name in names:
             parts.append(name)
             if len(self.shapes[name]) != 2 or self.shapes[name][0] != 1:
-                parts[-1] = unused(f"{name}__flat", {*self.named, *self.shapes})
-                self._put("Reshape", name, (name,), parts[-1], shape=(1, math.prod(self.shapes[name])))
-        self._put("Concat", whole, tuple(parts), whole, axis=1)
+                parts[-1] = unused_name(f"{name}__flat", {*self.named, *self.shapes})
+                self._put_node("Reshape", name, (name,), parts[-1], shape=(1, math.prod(self.shapes[name])))
+        self._put_node("Concat", whole, tuple(parts), whole, axis=1)
         return whole
 
-    def _put(self, op: str, name: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> None:
+    def _put_node(self, op: str, name: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> None:
         """Append a node of ours."""
-        self._append(self._site(op, name, inputs), Node(op, name, inputs, output, MappingProxyType(attributes)))
+        self._append_node(
+            self._make_site(op, name, inputs), Node(op, name, inputs, output, MappingProxyType(attributes))
+        )
 
-    def _site(
+    def _make_site(
         self, op: str, name: str, inputs: tuple[str, ...], attributes: Mapping[str, Any] = MappingProxyType({})
     ) -> Site:
         double = self.dtypes.get(inputs[0] if inputs else "") == torch.float64
@@ -292,10 +306,10 @@ def _integer_result(site: Site) -> Array:
             raise site.fail(f"to data type {kind} is not supported")
         return arrays[0].astype(_CASTS[kind])
     if site.op in INTEGERS:
-        return computed(site, arrays)
+        return compute_integers(site, arrays)
     if site.op not in OPERATORS or not OPERATORS[site.op].on_integers:
         raise site.fail("is not supported on integers")
-    inputs, attributes = lower(site)
+    inputs, attributes = lower_node(site)
     tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
     # before memory is taken for it
     if math.prod(_shape_of(site, Node(site.op, site.name, inputs, "", attributes), site.shapes)) > MAX_VALUES:

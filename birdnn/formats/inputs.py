@@ -23,7 +23,7 @@ from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, sha256, stem_and_kind
 from birdnn.formats.npz import MAX_BYTES, Npz
 from birdnn.network import Network
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 WANTED = "an .npz file with x, or CSV with the columns x_0 .. x_n, is expected"
 
@@ -48,7 +48,7 @@ class Inputs:
         return len(self.x)
 
 
-@reads
+@guarded_reader
 def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> Inputs:
     """Read inputs for a network.
 
@@ -64,7 +64,7 @@ def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> In
     if kind not in ("npz", "csv"):
         raise FormatError(place, "", WANTED)
     data = read_bytes(path, MAX_BYTES)
-    x, y = _npz(place, data, net) if kind == "npz" else _csv(place, data, net, names)
+    x, y = _read_npz(place, data, net) if kind == "npz" else _read_csv(place, data, net, names)
     if not len(x):
         raise FormatError(place, "", f"holds no input; {WANTED}")
     # what overflows becomes infinite, and is refused below with its row
@@ -73,11 +73,11 @@ def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> In
     finite = np.isfinite(values).all(1)
     if not finite.all():
         raise FormatError(place, f"input {int(np.argmin(finite))}", "holds NaN, infinity, or what float32 cannot hold")
-    labels = None if y is None else _labels(place, y, len(values), net.n_outputs)
+    labels = None if y is None else _check_labels(place, y, len(values), net.n_outputs)
     return Inputs(path=place, sha256=sha256(data), x=torch.from_numpy(values), y=labels)
 
 
-def _npz(place: str, data: bytes, net: Network) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+def _read_npz(place: str, data: bytes, net: Network) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
     arrays = Npz.of(data, place, WANTED)
     x = arrays.array("x") if "x" in arrays.names else None
     if x is None or x.ndim < 2 or x.dtype.kind != "f":
@@ -89,7 +89,7 @@ def _npz(place: str, data: bytes, net: Network) -> tuple[NDArray[np.generic], ND
     return x.reshape(len(x), net.n_inputs), arrays.array("y") if "y" in arrays.names else None
 
 
-def _csv(
+def _read_csv(
     place: str, data: bytes, net: Network, names: Sequence[str]
 ) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
     try:
@@ -109,13 +109,13 @@ def _csv(
     for row, (line, cells) in enumerate(table[1:]):
         if len(cells) != len(header):
             raise FormatError(place, f"line {line}", f"{len(cells)} values; the header names {len(header)}")
-        x[row] = [_number(place, line, cells[at].strip()) for at in places]
+        x[row] = [_parse_input(place, line, cells[at].strip()) for at in places]
         if decided is not None:
-            y[row] = _decision(place, line, cells[decided].strip(), known)
+            y[row] = _parse_decision(place, line, cells[decided].strip(), known)
     return x, None if decided is None else y
 
 
-def _number(place: str, line: int, cell: str) -> float:
+def _parse_input(place: str, line: int, cell: str) -> float:
     """A number of an input: beyond float64 it is infinite, and refused with what float32 cannot hold."""
     exact = parse_number(cell)
     if exact is None:
@@ -126,7 +126,7 @@ def _number(place: str, line: int, cell: str) -> float:
         return np.inf
 
 
-def _decision(place: str, line: int, cell: str, known: dict[str, int]) -> int:
+def _parse_decision(place: str, line: int, cell: str, known: dict[str, int]) -> int:
     if cell.casefold() in known:
         return known[cell.casefold()]
     if cell.isascii() and cell.isdigit() and len(cell) < 10:
@@ -134,7 +134,7 @@ def _decision(place: str, line: int, cell: str, known: dict[str, int]) -> int:
     raise FormatError(place, f"line {line}", f"decision {cell!r} is no index of an output, nor the name of one")
 
 
-def _labels(place: str, y: NDArray[np.generic], n: int, n_outputs: int) -> Tensor:
+def _check_labels(place: str, y: NDArray[np.generic], n: int, n_outputs: int) -> Tensor:
     if y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != n:
         raise FormatError(place, "y", f"{n:,} indices of outputs are expected, not {y.dtype} of shape {y.shape}")
     labels = y.astype(np.int64)

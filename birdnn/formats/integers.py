@@ -23,40 +23,40 @@ Rule = Callable[[Site, Sequence[Any]], Any]
 
 def _divided(site: Site, arrays: Sequence[Array]) -> Any:
     """Quotients, rounded towards zero as in C."""
-    a, b = _pair(site, _fitting(site, arrays))
-    return _nonzero(site, (np.abs(a) // np.abs(_but_zero(b)) * np.sign(a) * np.sign(b)).astype(a.dtype), b)
+    a, b = _two_arrays(site, _require_broadcast(site, arrays))
+    return _require_nonzero(site, (np.abs(a) // np.abs(_without_zeros(b)) * np.sign(a) * np.sign(b)).astype(a.dtype), b)
 
 
 def _remainder(site: Site, arrays: Sequence[Array]) -> Any:
-    a, b = _pair(site, _fitting(site, arrays))
+    a, b = _two_arrays(site, _require_broadcast(site, arrays))
     rule = np.fmod if integer_attribute(site, "fmod", 0) else np.mod
     # by ones where the divisor is zero, so that NumPy stays silent, and refused afterwards
-    return _nonzero(site, rule(a, _but_zero(b)), b)
+    return _require_nonzero(site, rule(a, _without_zeros(b)), b)
 
 
-def _but_zero(divisor: Any) -> Any:
+def _without_zeros(divisor: Any) -> Any:
     return np.where(divisor == 0, np.ones_like(divisor), divisor)
 
 
-def _nonzero(site: Site, value: Any, divisor: Any) -> Any:
+def _require_nonzero(site: Site, value: Any, divisor: Any) -> Any:
     if not np.all(divisor):
         raise site.fail("divides by zero")
     return value
 
 
-def _pair(site: Site, arrays: Sequence[Any]) -> tuple[Any, Any]:
+def _two_arrays(site: Site, arrays: Sequence[Any]) -> tuple[Any, Any]:
     if len(arrays) != 2:
         raise site.fail(f"takes two inputs, not {len(arrays)}")
     return arrays[0], arrays[1]
 
 
-def _fitting(site: Site, arrays: Sequence[Array]) -> Sequence[Array]:
+def _require_broadcast(site: Site, arrays: Sequence[Array]) -> Sequence[Array]:
     """Arrays that broadcast to no more than `MAX_VALUES` entries."""
-    _shape(site, np.array(np.broadcast_shapes(*(array.shape for array in arrays))))
+    _checked_shape(site, np.array(np.broadcast_shapes(*(array.shape for array in arrays))))
     return arrays
 
 
-def _of_one(function: Callable[[Any], Any]) -> Rule:
+def _unary_rule(function: Callable[[Any], Any]) -> Rule:
     def rule(site: Site, arrays: Sequence[Any]) -> Any:
         if len(arrays) != 1:
             raise site.fail(f"takes one input, not {len(arrays)}")
@@ -65,15 +65,15 @@ def _of_one(function: Callable[[Any], Any]) -> Rule:
     return rule
 
 
-def _of_two(function: Callable[[Any, Any], Any]) -> Rule:
-    return lambda site, arrays: function(*_pair(site, _fitting(site, arrays)))
+def _binary_rule(function: Callable[[Any, Any], Any]) -> Rule:
+    return lambda site, arrays: function(*_two_arrays(site, _require_broadcast(site, arrays)))
 
 
-def _of_all(function: Callable[[Any, Any], Any]) -> Rule:
-    return lambda site, arrays: reduce(function, _fitting(site, arrays))
+def _variadic_rule(function: Callable[[Any, Any], Any]) -> Rule:
+    return lambda site, arrays: reduce(function, _require_broadcast(site, arrays))
 
 
-def _reduced(function: Callable[..., Any]) -> Rule:
+def _reduction_rule(function: Callable[..., Any]) -> Rule:
     """Over some axes, which an attribute holds in older files and an input in newer ones."""
 
     def rule(site: Site, arrays: Sequence[Any]) -> Any:
@@ -92,7 +92,7 @@ def _reduced(function: Callable[..., Any]) -> Rule:
 def _where(site: Site, arrays: Sequence[Any]) -> Any:
     if len(arrays) != 3 or arrays[0].dtype != np.bool_:
         raise site.fail("takes a condition and two values")
-    return np.where(*_fitting(site, arrays))
+    return np.where(*_require_broadcast(site, arrays))
 
 
 def _range(site: Site, arrays: Sequence[Any]) -> Any:
@@ -109,22 +109,24 @@ def _constant_of_shape(site: Site, arrays: Sequence[Any]) -> Any:
     value = site.attributes.get("value", np.zeros(1, np.float32))
     if not isinstance(value, np.ndarray) or value.size != 1:
         raise site.fail("its value must be a tensor of one number")
-    return np.full(_shape(site, arrays[0]), value.reshape(()))
+    return np.full(_checked_shape(site, arrays[0]), value.reshape(()))
 
 
 def _expand(site: Site, arrays: Sequence[Any]) -> Any:
-    value, target = _pair(site, arrays)
-    return np.broadcast_to(value, _shape(site, np.array(np.broadcast_shapes(value.shape, _shape(site, target)))))
+    value, target = _two_arrays(site, arrays)
+    return np.broadcast_to(
+        value, _checked_shape(site, np.array(np.broadcast_shapes(value.shape, _checked_shape(site, target))))
+    )
 
 
 def _tile(site: Site, arrays: Sequence[Any]) -> Any:
-    value, repeats = _pair(site, arrays)
+    value, repeats = _two_arrays(site, arrays)
     if repeats.size != value.ndim or math.prod(map(int, repeats.ravel())) * value.size > MAX_VALUES:
         raise site.fail("its repeats do not fit, or its value would be too large")
     return np.tile(value, repeats.ravel())
 
 
-def _shape(site: Site, target: Array) -> tuple[int, ...]:
+def _checked_shape(site: Site, target: Array) -> tuple[int, ...]:
     """What a list of sizes says, where it is not too large."""
     sizes = tuple(int(size) for size in target.ravel())
     if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_VALUES:
@@ -133,42 +135,42 @@ def _shape(site: Site, target: Array) -> tuple[int, ...]:
 
 
 def _gather(site: Site, arrays: Sequence[Any]) -> Any:
-    value, indices = _pair(site, arrays)
+    value, indices = _two_arrays(site, arrays)
     if value.size * indices.size > MAX_VALUES * max(value.shape, default=1):
         raise site.fail("its value would be too large")
     return np.take(value, indices.astype(np.int64), axis=site.axis(integer_attribute(site, "axis", 0)))
 
 
 INTEGERS: Mapping[str, Rule] = {
-    "Abs": _of_one(np.abs),
-    "And": _of_two(np.logical_and),
+    "Abs": _unary_rule(np.abs),
+    "And": _binary_rule(np.logical_and),
     "ConstantOfShape": _constant_of_shape,
     "Div": _divided,
-    "Equal": _of_two(np.equal),
+    "Equal": _binary_rule(np.equal),
     "Expand": _expand,
     "Gather": _gather,
-    "Greater": _of_two(np.greater),
-    "GreaterOrEqual": _of_two(np.greater_equal),
-    "Less": _of_two(np.less),
-    "LessOrEqual": _of_two(np.less_equal),
-    "Max": _of_all(np.maximum),
-    "Min": _of_all(np.minimum),
+    "Greater": _binary_rule(np.greater),
+    "GreaterOrEqual": _binary_rule(np.greater_equal),
+    "Less": _binary_rule(np.less),
+    "LessOrEqual": _binary_rule(np.less_equal),
+    "Max": _variadic_rule(np.maximum),
+    "Min": _variadic_rule(np.minimum),
     "Mod": _remainder,
-    "Neg": _of_one(np.negative),
-    "Not": _of_one(np.logical_not),
-    "Or": _of_two(np.logical_or),
+    "Neg": _unary_rule(np.negative),
+    "Not": _unary_rule(np.logical_not),
+    "Or": _binary_rule(np.logical_or),
     "Range": _range,
-    "ReduceMax": _reduced(np.max),
-    "ReduceMin": _reduced(np.min),
-    "ReduceProd": _reduced(np.prod),
-    "ReduceSum": _reduced(np.sum),
+    "ReduceMax": _reduction_rule(np.max),
+    "ReduceMin": _reduction_rule(np.min),
+    "ReduceProd": _reduction_rule(np.prod),
+    "ReduceSum": _reduction_rule(np.sum),
     "Tile": _tile,
     "Where": _where,
 }
 """Operator -> rule; others are computed as their row in `birdnn.operators` says, where it says `on_integers`."""
 
 
-def computed(site: Site, arrays: Sequence[Array]) -> Array:
+def compute_integers(site: Site, arrays: Sequence[Array]) -> Array:
     """What a node makes of constant integers.
 
     Raises:

@@ -14,7 +14,7 @@ from birdnn.errors import FormatError
 from birdnn.formats.files import read_stored, sha256, stem_and_kind
 from birdnn.formats.npz import MAX_BYTES, Npz
 from birdnn.network import Network
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 WANTED = "an .npz file with x, one float32 input in each row, and y, the index of its class"
 
@@ -41,7 +41,7 @@ class Labelled:
         return len(self.y)
 
 
-@reads
+@guarded_reader
 def read_labelled(path: str | Path, net: Network) -> Labelled:
     """Read examples for a network whose outputs are one score for each class.
 
@@ -55,7 +55,7 @@ def read_labelled(path: str | Path, net: Network) -> Labelled:
         held = ", ".join(arrays.names) or "nothing"
         raise FormatError(place, "", f"holds no array {missing[0]!r} but {held}; wanted is {WANTED}")
     x, y = arrays.array("x"), arrays.array("y")
-    inputs, labels = _inputs(place, x, net), _labels(place, y, net)
+    inputs, labels = _check_inputs(place, x, net), _check_labels(place, y, net)
     if len(inputs) != len(labels):
         raise FormatError(place, "", f"x has {len(inputs):,} examples and y {len(labels):,} labels")
     if not len(inputs):
@@ -65,7 +65,7 @@ def read_labelled(path: str | Path, net: Network) -> Labelled:
     )
 
 
-def _inputs(place: str, x: NDArray[np.generic], net: Network) -> Tensor:
+def _check_inputs(place: str, x: NDArray[np.generic], net: Network) -> Tensor:
     shape = net.input_shape[1:] if net.graph.batched else net.input_shape
     if x.dtype.kind != "f":
         told = "scale the pixels as the network wants them" if x.dtype.kind in "iub" else "no numbers"
@@ -82,7 +82,7 @@ def _inputs(place: str, x: NDArray[np.generic], net: Network) -> Tensor:
     return torch.from_numpy(values)
 
 
-def _labels(place: str, y: NDArray[np.generic], net: Network) -> Tensor:
+def _check_labels(place: str, y: NDArray[np.generic], net: Network) -> Tensor:
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise FormatError(place, "y", f"class indices, integers of shape (n,), are expected, not {y.dtype} {y.shape}")
     # it would wrap around below, and the message would name another class

@@ -39,7 +39,7 @@ def label_of(graph: onnx.GraphProto) -> Label | None:
     makers = {name: node for node in graph.node for name in node.output}
     node = makers.get(graph.output[0].name) if len(graph.output) == 1 else None
     for _ in makers:  # a file may say that values are made of each other
-        if node is None or not node.input or node.domain not in DEFAULT or not _keeps(node):
+        if node is None or not node.input or node.domain not in DEFAULT or not _keeps_number(node):
             break
         node = makers.get(node.input[0])
     if node is None or node.op_type != "ArgMax" or node.domain not in DEFAULT or len(node.input) != 1:
@@ -52,18 +52,18 @@ def label_of(graph: onnx.GraphProto) -> Label | None:
     return Label(node.input[0], place, int(numbers.get("axis", 0)), taken)
 
 
-def _keeps(node: onnx.NodeProto) -> bool:
+def _keeps_number(node: onnx.NodeProto) -> bool:
     """Does a node behind a label give the same number?"""
     kinds = [attribute.i for attribute in node.attribute if attribute.name == "to"]
     # a narrow type may make another number of a label: BOOL makes 1 of all but the first
     return node.op_type in _BEHIND or (node.op_type == "Cast" and bool(kinds) and kinds[0] in _WIDE)
 
 
-def giving(model: onnx.ModelProto, value: str) -> onnx.ModelProto:
+def with_output(model: onnx.ModelProto, value: str) -> onnx.ModelProto:
     """The model with one output, the value of that name."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     del made.graph.output[:]
-    # without a type, which the file need not say of a value within; `ports` takes it for one that may be real
+    # without a type, which the file need not say of a value within; `graph_ports` takes it for one that may be real
     made.graph.output.append(onnx.ValueInfoProto(name=value))
     return made

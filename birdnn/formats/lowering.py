@@ -24,7 +24,7 @@ MAX_VALUES = 1 << 22
 Lowered = tuple[tuple[str, ...], dict[str, Any]]
 
 
-def unused(name: str, taken: Container[str]) -> str:
+def unused_name(name: str, taken: Container[str]) -> str:
     """The name, with so many underscores that nobody has it."""
     while name in taken:
         name += "_"
@@ -66,16 +66,16 @@ class Site:
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
         """Shape of the input number `index`."""
-        return self.shapes[self._name(index)]
+        return self.shapes[self._input_name(index)]
 
     def array(self, index: int) -> Array:
         """Value of an input that must be a constant."""
-        name = self._name(index)
+        name = self._input_name(index)
         if name not in self.known:
             raise self.fail(f"input {name!r} must be a constant")
         return self.known[name]
 
-    def _name(self, index: int) -> str:
+    def _input_name(self, index: int) -> str:
         if not self.has(index):
             raise self.fail(f"has no input number {index + 1}")
         return self.inputs[index]
@@ -129,7 +129,7 @@ def real_attribute(site: Site, key: str, default: float) -> float:
     return float(value)
 
 
-def lower(site: Site) -> Lowered:
+def lower_node(site: Site) -> Lowered:
     """The names of a node's tensor inputs and its lowered attributes.
 
     Raises:
@@ -139,12 +139,12 @@ def lower(site: Site) -> Lowered:
     if rule is not None:
         return rule(site)
     row = operator(site.op, site.name)
-    return operands(site, row.operands), {
+    return operand_names(site, row.operands), {
         key: real_attribute(site, key, default) for key, default in row.numbers.items()
     }
 
 
-def operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...]:
+def operand_names(site: Site, least: int, most: int | None = None) -> tuple[str, ...]:
     names = site.inputs
     while names and not names[-1]:
         names = names[:-1]
@@ -154,7 +154,7 @@ def operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...]
     return names
 
 
-def variadic(site: Site) -> tuple[str, ...]:
+def variadic_names(site: Site) -> tuple[str, ...]:
     """The names of one or more inputs, all given: without a name in their list onnxruntime crashes."""
     if not site.inputs or not all(site.inputs):
         raise site.fail("has an input without a name")
@@ -163,7 +163,7 @@ def variadic(site: Site) -> tuple[str, ...]:
 
 def _gemm(site: Site) -> Lowered:
     flags = {key: flag_attribute(site, key, 0) for key in ("transA", "transB")}
-    names = operands(site, 2, 3)
+    names = operand_names(site, 2, 3)
     if any(len(site.shapes[name]) != 2 for name in names[:2]):
         raise site.fail("takes matrices")
     return names, {**flags, "alpha": real_attribute(site, "alpha", 1.0), "beta": real_attribute(site, "beta", 1.0)}
@@ -191,7 +191,7 @@ def _flatten(site: Site) -> Lowered:
     shape, axis = site.shape(), integer_attribute(site, "axis", 1)
     # this operator alone may divide a shape behind its last axis
     axis = axis if axis == len(shape) else site.axis(axis)
-    return operands(site, 1), {"shape": (math.prod(shape[:axis]), math.prod(shape[axis:]))}
+    return operand_names(site, 1), {"shape": (math.prod(shape[:axis]), math.prod(shape[axis:]))}
 
 
 def _reshape(site: Site) -> Lowered:
@@ -242,13 +242,13 @@ def _transpose(site: Site) -> Lowered:
     perm = integers_attribute(site, "perm", list(reversed(range(rank)))) or []
     if sorted(perm) != list(range(rank)):
         raise site.fail(f"perm {perm} does not permute {rank} axes")
-    return operands(site, 1), {"perm": tuple(perm)}
+    return operand_names(site, 1), {"perm": tuple(perm)}
 
 
 def _concat(site: Site) -> Lowered:
     if "axis" not in site.attributes:
         raise site.fail("has no axis")
-    return variadic(site), {"axis": site.axis(integer_attribute(site, "axis", 0))}
+    return variadic_names(site), {"axis": site.axis(integer_attribute(site, "axis", 0))}
 
 
 def _slice(site: Site) -> Lowered:
@@ -277,10 +277,10 @@ def _batch_normalization(site: Site) -> Lowered:
     if len(site.shape()) < 2:
         raise site.fail("takes values with a channel axis")
     # attributes are float32, and so is the default: where a variance is zero the difference shows
-    return operands(site, 5), {"epsilon": real_attribute(site, "epsilon", float(np.float32(1e-5)))}
+    return operand_names(site, 5), {"epsilon": real_attribute(site, "epsilon", float(np.float32(1e-5)))}
 
 
-def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
+def _window_attributes(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
     """Strides, dilations and explicit pads of a convolution or pooling; ``overshoot`` is what ``ceil_mode`` adds."""
     spatial = site.shape()[2:]
     rank = len(spatial)
@@ -320,19 +320,19 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
 
 
 def _conv(site: Site) -> Lowered:
-    names = operands(site, 2, 3)
+    names = operand_names(site, 2, 3)
     weight = site.shape(1)
     kernel = integers_attribute(site, "kernel_shape", list(weight[2:])) or []
     if tuple(kernel) != weight[2:] or len(weight) != len(site.shape()):
         raise site.fail(f"weight of shape {list(weight)} does not fit kernel {kernel}")
-    window = _window(site, kernel)
+    window = _window_attributes(site, kernel)
     del window["overshoot"]  # convolutions have no ceil_mode
     return names, {**window, "group": integer_attribute(site, "group", 1)}
 
 
 def _conv_transpose(site: Site) -> Lowered:
     """Pads cut here; automatic ones, and those that make a wanted ``output_shape``, are worked out."""
-    names, weight, spatial = operands(site, 2, 3), site.shape(1), site.shape()[2:]
+    names, weight, spatial = operand_names(site, 2, 3), site.shape(1), site.shape()[2:]
     rank = len(spatial)
     kernel = integers_attribute(site, "kernel_shape", list(weight[2:])) or []
     if tuple(kernel) != weight[2:] or len(weight) != rank + 2 or not 1 <= rank <= 3:
@@ -384,11 +384,11 @@ def _gelu(site: Site) -> Lowered:
     kind = site.attributes.get("approximate", b"none")
     if kind not in (b"none", b"tanh"):
         raise site.fail(f"approximation {kind!r} is unknown")
-    return operands(site, 1), {"approximate": kind.decode()}
+    return operand_names(site, 1), {"approximate": kind.decode()}
 
 
 def _layer_normalization(site: Site) -> Lowered:
-    names, epsilon = operands(site, 2, 3), real_attribute(site, "epsilon", float(np.float32(1e-5)))
+    names, epsilon = operand_names(site, 2, 3), real_attribute(site, "epsilon", float(np.float32(1e-5)))
     if len(site.inputs) > 2 and not site.inputs[2]:
         raise site.fail("has a shift without a name, at which onnxruntime crashes; leave it out")
     if not epsilon > 0 or integer_attribute(site, "stash_type", 1) != 1:
@@ -400,18 +400,18 @@ def _pool(site: Site) -> Lowered:
     kernel = integers_attribute(site, "kernel_shape", None)
     if not kernel:
         raise site.fail("has no kernel_shape")
-    window = {"kernel_shape": tuple(kernel), **_window(site, kernel)}
+    window = {"kernel_shape": tuple(kernel), **_window_attributes(site, kernel)}
     if site.op == "AveragePool":
         window["count_include_pad"] = flag_attribute(site, "count_include_pad", 0)
     elif flag_attribute(site, "storage_order", 0):
         raise site.fail("only storage_order 0 is supported")
-    return operands(site, 1), window
+    return operand_names(site, 1), window
 
 
 def _global_pool(site: Site) -> Lowered:
     if len(site.shape()) < 3:
         raise site.fail("takes values with spatial axes")
-    return operands(site, 1), {}
+    return operand_names(site, 1), {}
 
 
 def _gather(site: Site) -> Lowered:
@@ -421,16 +421,16 @@ def _gather(site: Site) -> Lowered:
     if indices.dtype.kind not in "iu" or not ((indices >= -size) & (indices < size)).all():
         raise site.fail(f"input {site.inputs[1]!r} must be integers within axis {axis}, of size {size}")
     flat = tuple(int(index) % size for index in indices.ravel())
-    return operands(site, 2)[:1], {"axis": axis, "indices": flat, "index_shape": indices.shape}
+    return operand_names(site, 2)[:1], {"axis": axis, "indices": flat, "index_shape": indices.shape}
 
 
-def dequantized(site: Site) -> Array:
+def dequantize_constants(site: Site) -> Array:
     """The numbers that quantised constants stand for, rounded as the runtime rounds them: one product in float32.
 
     Raises:
         FormatError: it is not constant, or quantised in blocks.
     """
-    operands(site, 2, 3)
+    operand_names(site, 2, 3)
     value: Any = site.array(0)
     scale: Any = site.array(1)
     zero = site.array(2) if site.has(2) else np.zeros_like(scale, dtype=value.dtype)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from birdnn.formats.draft import Draft
-from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, integers_attribute, operands
+from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, integers_attribute, operand_names
 
 # --- sums so far
 
@@ -38,15 +38,15 @@ def cumsum(site: Site, draft: Draft) -> Sequence[str]:
 
 def einsum(site: Site, draft: Draft) -> Sequence[str]:
     """Of one value: axes summed and moved. Of two: a product of matrices, between moves."""
-    names = operands(site, 1, 2)
-    parts, wanted = _equation(site, len(names))
+    names = operand_names(site, 1, 2)
+    parts, wanted = _parse_equation(site, len(names))
     sizes: dict[str, int] = {}
     for part, name in zip(parts, names, strict=True):
         for letter, size in zip(part, draft.shape(name), strict=True):
             if sizes.setdefault(letter, size) != size:
                 raise site.fail(f"axis {letter!r} has sizes {sizes[letter]} and {size}")
     if len(names) == 1:
-        return (_summed(draft, names[0], parts[0], wanted),)
+        return (_sum_axes(draft, names[0], parts[0], wanted),)
     first, second = parts
     alone = [c for c in first + second if c not in wanted and (c in first) != (c in second)]
     if alone:
@@ -62,14 +62,14 @@ def einsum(site: Site, draft: Draft) -> Sequence[str]:
     # where the second factor is a plain matrix the axes of the first stay apart, so that the foremost may be the
     # batch
     rows = [sizes[c] for c in left] if not shared and left else [size_of(left)]
-    a = _moved(draft, names[0], first, [*shared, *left, *summed], (*outer, *rows, size_of(summed)))
-    b = _moved(draft, names[1], second, [*shared, *summed, *right], (*outer, size_of(summed), size_of(right)))
+    a = _move_axes(draft, names[0], first, [*shared, *left, *summed], (*outer, *rows, size_of(summed)))
+    b = _move_axes(draft, names[1], second, [*shared, *summed, *right], (*outer, size_of(summed), size_of(right)))
     made = [*shared, *left, *right]
     value = draft.reshaped(draft.put("MatMul", a, b), tuple(sizes[c] for c in made))
-    return (_moved(draft, value, made, list(wanted)),)
+    return (_move_axes(draft, value, made, list(wanted)),)
 
 
-def _equation(site: Site, count: int) -> tuple[list[str], str]:
+def _parse_equation(site: Site, count: int) -> tuple[list[str], str]:
     """The letters of each value that is read, and those of what is made."""
     text = site.attributes.get("equation", b"")
     said = text.decode(errors="replace").replace(" ", "") if isinstance(text, bytes) else ""
@@ -90,16 +90,16 @@ def _equation(site: Site, count: int) -> tuple[list[str], str]:
     return parts, made
 
 
-def _summed(draft: Draft, name: str, letters: str, wanted: str) -> str:
+def _sum_axes(draft: Draft, name: str, letters: str, wanted: str) -> str:
     axes = tuple(axis for axis, letter in enumerate(letters) if letter not in wanted)
     kept = [letter for letter in letters if letter in wanted]
     if axes:
         shape = tuple(size for axis, size in enumerate(draft.shape(name)) if axis not in axes)
         name = draft.reshaped(draft.put("ReduceSum", name, axes=axes), shape)
-    return _moved(draft, name, kept, list(wanted))
+    return _move_axes(draft, name, kept, list(wanted))
 
 
-def _moved(
+def _move_axes(
     draft: Draft, name: str, letters: Sequence[str], wanted: Sequence[str], shape: Sequence[int] | None = None
 ) -> str:
     """A value whose axes are in another order, then in another shape."""
@@ -122,8 +122,8 @@ _LEAST = 6
 
 def resize(site: Site, draft: Draft) -> Sequence[str]:
     """Nearest entries are gathered; interpolations are matrices along the axes, where their weights are exact."""
-    shape, mode = site.shape(), _word(site, "mode", "nearest")
-    scales, sizes = _scales(site)
+    shape, mode = site.shape(), _word_attribute(site, "mode", "nearest")
+    scales, sizes = _read_scales(site)
     if mode not in ("nearest", "linear") or integer_attribute(site, "antialias", 0):
         raise site.fail(f"mode {mode!r}, or antialiasing, is not supported; nearest and linear are")
     kept = [(Fraction(1), size) for size in shape]
@@ -138,36 +138,38 @@ def resize(site: Site, draft: Draft) -> Sequence[str]:
         if mode == "linear":
             if before * after > MAX_VALUES or after > _LONGEST:
                 raise site.fail(f"interpolates {before} entries to {after}, more than are supported")
-            # exactly: a weight that float32 might round is refused, see `_interpolation`
-            exact = [_place(site, Fraction(i), before, after, scales[axis]) for i in range(after)]
-            x = draft.along(x, axis, _interpolation(site, exact, before))
+            # exactly: a weight that float32 might round is refused, see `_interpolation_matrix`
+            exact = [_source_places(site, Fraction(i), before, after, scales[axis]) for i in range(after)]
+            x = draft.along(x, axis, _interpolation_matrix(site, exact, before))
         else:
             # in float32, as the runtime counts: between two entries its rounding decides which one is the nearest
             rounded = np.arange(after, dtype=np.float32)
-            indices = _nearest(site, _place(site, rounded, before, after, np.float32(scales[axis])), before)
+            indices = _nearest_entries(
+                site, _source_places(site, rounded, before, after, np.float32(scales[axis])), before
+            )
             x = draft.put("Gather", x, axis=axis, indices=indices, index_shape=(after,))
     return (x if changed else draft.put("Identity", x),)
 
 
-def _word(site: Site, key: str, default: str) -> str:
+def _word_attribute(site: Site, key: str, default: str) -> str:
     value = site.attributes.get(key, default.encode())
     if not isinstance(value, bytes):
         raise site.fail(f"attribute {key!r} must be a word")
     return value.decode(errors="replace")
 
 
-def _is_old(site: Site) -> bool:
+def _is_before_opset_11(site: Site) -> bool:
     """Before opset 11 places are asymmetric, and the entry before one is the nearest."""
     return site.opset < 11
 
 
-def _scales(site: Site) -> tuple[list[Fraction], list[int]]:
+def _read_scales(site: Site) -> tuple[list[Fraction], list[int]]:
     """For each axis by how much it grows, and to which size."""
     shape = site.shape()
     given: list[Any] = [None, None]
     if site.op == "Upsample" and site.opset < 9:
         given[0] = np.array(site.attributes.get("scales", []), np.float32)
-    elif _is_old(site):
+    elif _is_before_opset_11(site):
         given[0] = site.array(1)
     else:
         arrays = [site.array(index) if site.has(index) else np.zeros(0) for index in (2, 3)]
@@ -175,7 +177,7 @@ def _scales(site: Site) -> tuple[list[Fraction], list[int]]:
     axes = integers_attribute(site, "axes", None) or list(range(len(shape)))
     if (
         sum(array is not None for array in given) != 1
-        or _word(site, "keep_aspect_ratio_policy", "stretch") != "stretch"
+        or _word_attribute(site, "keep_aspect_ratio_policy", "stretch") != "stretch"
     ):
         raise site.fail("takes either scales or sizes, and no policy about the ratio of axes")
     told = given[0] if given[0] is not None else given[1]
@@ -191,14 +193,18 @@ def _scales(site: Site) -> tuple[list[Fraction], list[int]]:
             scales[axis], sizes[axis] = Fraction(float(np.float32(number) / np.float32(shape[axis]))), int(number)
     if min(sizes) < 1 or math.prod(sizes) > MAX_VALUES:
         raise site.fail(f"makes a value of shape {sizes}, which is empty or larger than {MAX_VALUES} entries")
-    if _is_old(site) and min(scales) < 1:
+    if _is_before_opset_11(site) and min(scales) < 1:
         raise site.fail("makes a value smaller, in a way that opset 11 no longer has")
     return scales, sizes
 
 
-def _place(site: Site, index: Any, before: int, after: int, scale: Any) -> Any:
+def _source_places(site: Site, index: Any, before: int, after: int, scale: Any) -> Any:
     """Where entries lie among those before: one, exactly, or an array of float32, rounded as the runtime rounds it."""
-    kind = "asymmetric" if _is_old(site) else _word(site, "coordinate_transformation_mode", "half_pixel")
+    kind = (
+        "asymmetric"
+        if _is_before_opset_11(site)
+        else _word_attribute(site, "coordinate_transformation_mode", "half_pixel")
+    )
     half = type(scale)(0.5)  # of a scale's own kind: exact, or float32
     if kind == "half_pixel" or (kind == "pytorch_half_pixel" and after > 1):
         return (index + half) / scale - half
@@ -211,9 +217,9 @@ def _place(site: Site, index: Any, before: int, after: int, scale: Any) -> Any:
     raise site.fail(f"coordinate_transformation_mode {kind!r} is not supported")
 
 
-def _nearest(site: Site, places: npt.NDArray[np.float32], before: int) -> tuple[int, ...]:
+def _nearest_entries(site: Site, places: npt.NDArray[np.float32], before: int) -> tuple[int, ...]:
     """The entries that are the nearest to some places."""
-    kind = "floor" if _is_old(site) else _word(site, "nearest_mode", "round_prefer_floor")
+    kind = "floor" if _is_before_opset_11(site) else _word_attribute(site, "nearest_mode", "round_prefer_floor")
     half = np.float32(0.5)
     if kind == "floor":
         found = np.floor(places)
@@ -228,7 +234,7 @@ def _nearest(site: Site, places: npt.NDArray[np.float32], before: int) -> tuple[
     return tuple(int(place) for place in found.clip(0, before - 1))
 
 
-def _interpolation(site: Site, places: Sequence[Fraction], before: int) -> npt.NDArray[np.float64]:
+def _interpolation_matrix(site: Site, places: Sequence[Fraction], before: int) -> npt.NDArray[np.float64]:
     matrix = np.zeros((before, len(places)))
     for column, place in enumerate(places):
         place = min(max(place, Fraction(0)), Fraction(before - 1))  # beyond an end the end counts

@@ -38,9 +38,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, m
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, stem_and_kind
 from birdnn.formats.npz import Npz
-from birdnn.formats.toml import validated
+from birdnn.formats.toml import read_validated
 from birdnn.later import later
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.sample.measures import Choice, Continuous, Marginal, Measure, Product, Samples
 from birdnn.spec import Scaling
 
@@ -128,7 +128,7 @@ class _MeasureFile(_Table):
     ] = Field(min_length=1)  # fmt: skip
 
 
-@reads
+@guarded_reader
 def read_measure(path: str | Path, n_inputs: int, scaling: Scaling | None) -> Measure:
     """The measure of a file for a network with so many inputs.
 
@@ -141,17 +141,19 @@ def read_measure(path: str | Path, n_inputs: int, scaling: Scaling | None) -> Me
     """
     kind = stem_and_kind(path)[1]
     if kind == "toml":
-        return _product(Path(path), n_inputs, scaling)
+        return _read_product(Path(path), n_inputs, scaling)
     if kind not in ("csv", "npz"):
         raise FormatError(str(path), "", "a measure is expected: samples (.csv, .npz) or marginals (.toml)")
     data = read_bytes(path, SIZE_LIMIT_BYTES)
-    x = torch.from_numpy(_csv(str(path), data, n_inputs) if kind == "csv" else _npz(str(path), data, n_inputs))
+    x = torch.from_numpy(
+        _read_csv(str(path), data, n_inputs) if kind == "csv" else _read_npz(str(path), data, n_inputs)
+    )
     name = f"the samples of {Path(path).name} that lie in the region"
     return Samples(name=name, x=x if scaling is None else scaling.normalised_inputs(x))
 
 
-def _product(path: Path, n_inputs: int, scaling: Scaling | None) -> Product:
-    content = validated(path, _MeasureFile)
+def _read_product(path: Path, n_inputs: int, scaling: Scaling | None) -> Product:
+    content = read_validated(path, _MeasureFile)
     if len(content.inputs) != n_inputs:
         raise FormatError(
             str(path), "key inputs", f"{len(content.inputs)} marginals; the network has {n_inputs} inputs"
@@ -160,7 +162,7 @@ def _product(path: Path, n_inputs: int, scaling: Scaling | None) -> Product:
     return Product(name=f"{content.name}, conditioned on the region", marginals=marginals, scaling=scaling)
 
 
-def _csv(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
+def _read_csv(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -179,7 +181,7 @@ def _csv(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
         if len(cells) != n_inputs:
             have = "1 value" if len(cells) == 1 else f"{len(cells)} values"
             raise FormatError(path, f"line {number}", f"{have}; give {n_inputs}, one for each input of the network")
-        rows.append([_number(path, number, cell) for cell in cells])
+        rows.append([_parse_sample(path, number, cell) for cell in cells])
     if not rows:
         raise FormatError(path, "", f"holds no samples; give lines of {n_inputs} numbers separated by commas")
     return np.array(rows, dtype=np.float64)
@@ -193,7 +195,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _number(path: str, line: int, cell: str) -> float:
+def _parse_sample(path: str, line: int, cell: str) -> float:
     if _is_number(cell) and math.isfinite(value := float(cell)):
         return value
     raise FormatError(
@@ -201,7 +203,7 @@ def _number(path: str, line: int, cell: str) -> float:
     )
 
 
-def _npz(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
+def _read_npz(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
     archive = Npz.of(data, path, f"an NPZ archive of numbers of shape (samples, {n_inputs})")
     names = archive.names
     if "x" not in names and len(names) != 1:

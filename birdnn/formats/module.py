@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from birdnn.errors import DisagreementError, MismatchError
-from birdnn.formats.agreement import allowed_error, probes
+from birdnn.formats.agreement import allowed_error, probe_inputs
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
 from birdnn.printable import printable
@@ -71,9 +71,9 @@ def module_with_values(module: nn.Module, net: Network) -> nn.Module:
 
 
 def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
-    example = torch.zeros((_EXAMPLES, *input_shape), dtype=_dtype(module))
+    example = torch.zeros((_EXAMPLES, *input_shape), dtype=_module_dtype(module))
     try:
-        with _quiet():
+        with _quiet_exporter():
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -86,7 +86,7 @@ def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
             )
             return b"" if program is None else bytes(program.model_proto.SerializeToString())
     except Exception as error:  # the exporter's exceptions share no base class
-        told = _reason(error)
+        told = _first_cause(error)
         shape = (_EXAMPLES, *input_shape)
         raise MismatchError(
             f"torch cannot export the module for an input of shape {shape}: {told}. The module must take one tensor "
@@ -94,7 +94,7 @@ def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
         ) from error
 
 
-def _reason(error: BaseException) -> str:
+def _first_cause(error: BaseException) -> str:
     """What went wrong at first, in a line; the exporter wraps it in advice to its own developers."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -103,7 +103,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Keep the exporter's remarks about its own future and about packages that it would look for to itself."""
     logger = logging.getLogger("torch.onnx")
     level, disabled = logger.level, logging.root.manager.disable
@@ -118,11 +118,11 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _dtype(module: nn.Module) -> torch.dtype:
+def _module_dtype(module: nn.Module) -> torch.dtype:
     return next((p.dtype for p in module.parameters() if p.dtype.is_floating_point), torch.float32)
 
 
-def _flat(outputs: object) -> Tensor:
+def _flat_outputs(outputs: object) -> Tensor:
     """All floating-point outputs of a module for a batch, one after the other: (n, outputs) float64.
 
     Raises:
@@ -141,12 +141,12 @@ def _require_same(net: Network, module: nn.Module) -> None:
     Raises:
         DisagreementError: outputs differ by more than rounding.
     """
-    x = probes(net, _dtype(module))
+    x = probe_inputs(net, _module_dtype(module))
     shaped = x.reshape(len(x), *net.input_shape[1:])
     with torch.no_grad():
         ours = net(x).double()
         # samples that influence each other in the module give other outputs one by one
-        together = [_flat(module(shaped)), torch.cat([_flat(module(row[None])) for row in shaped])]
+        together = [_flat_outputs(module(shaped)), torch.cat([_flat_outputs(module(row[None])) for row in shaped])]
     for found in together:
         if found.shape != ours.shape:
             raise DisagreementError(f"the module gives {found.shape[1]} outputs, its network {ours.shape[1]}")

@@ -25,10 +25,10 @@ from torch import Tensor
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.export import to_onnx_bytes
-from birdnn.formats.files import decompressed, read_stored, sha256, write_bytes
+from birdnn.formats.files import read_stored, sha256, unpack_gzip, write_bytes
 from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.network import Network
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.spec import Property, Scaling, round_down, round_up
 
 MAX_BYTES = 1 << 28
@@ -99,7 +99,7 @@ class NNet:
         """The header's input ranges in network units, rounded outward: (n_inputs,) float64 each; None without them."""
         if self.scaling is None or self.ranges is None:
             return None
-        lower, upper = (_normalised(side, self.scaling) for side in self.ranges)
+        lower, upper = (_in_network_units(side, self.scaling) for side in self.ranges)
         return (
             torch.tensor([round_down(value) for value in lower], dtype=torch.float64),
             torch.tensor([round_up(value) for value in upper], dtype=torch.float64),
@@ -117,7 +117,7 @@ class NNet:
         prop.require_sizes(self.network.n_inputs, self.network.n_outputs)
         if self.scaling is None or self.ranges is None or not prop.regions:
             return ()
-        lower, upper = (_normalised(side, self.scaling) for side in self.ranges)
+        lower, upper = (_in_network_units(side, self.scaling) for side in self.ranges)
         lines = []
         for index in range(prop.n_inputs):
             low = min(region.exact_lower[index] for region in prop.regions)
@@ -134,12 +134,12 @@ class NNet:
         return tuple(lines)
 
 
-def _normalised(raw: Numbers, scaling: Scaling) -> list[Fraction]:
+def _in_network_units(raw: Numbers, scaling: Scaling) -> list[Fraction]:
     parts = zip(raw, scaling.input_means, scaling.input_ranges, strict=True)
     return [(value - mean) / extent for value, mean, extent in parts]
 
 
-@reads
+@guarded_reader
 def read_nnet(path: str | Path) -> NNet:
     """Read an NNet file, plain or ``.gz``, and compare its ONNX form with onnxruntime and with NumPy.
 
@@ -147,7 +147,7 @@ def read_nnet(path: str | Path) -> NNet:
         FormatError: the file is no NNet file, or holds NaN among its weights; names the line.
     """
     stored = read_stored(path, MAX_BYTES)
-    lines = _Lines.of(decompressed(stored, path, MAX_BYTES), str(path))
+    lines = _Lines.of(unpack_gzip(stored, path, MAX_BYTES), str(path))
     header = _read_header(lines)
     sizes = header.sizes
     layers = tuple(_read_layer(lines, n_in, n_out) for n_in, n_out in pairwise(sizes))
@@ -170,7 +170,7 @@ def write_nnet(net: Network, original: str | Path, out: str | Path) -> None:
         MismatchError: `net` has other initialisers than `original`, or values that are not finite in float32.
         OutputError: `out` is `original`, or cannot be written.
     """
-    lines = _Lines.of(decompressed(read_stored(original, MAX_BYTES), original, MAX_BYTES), str(original))
+    lines = _Lines.of(unpack_gzip(read_stored(original, MAX_BYTES), original, MAX_BYTES), str(original))
     sizes = _read_header(lines).sizes
     text = [line.rstrip(" \t\r") for line in lines.lines[: lines.next]]  # the header as it stands
     values = net.initialisers()

@@ -69,13 +69,13 @@ class Npz:
             if info.file_size > MAX_BYTES:
                 raise self._fail(f"array {name!r} has more than {MAX_BYTES:,} bytes")
             with self._archive.open(info) as file:
-                return self._array(name, cast(zipfile.ZipExtFile, file), info.file_size)
+                return self._read_array(name, cast(zipfile.ZipExtFile, file), info.file_size)
         except FormatError:
             raise
         except Exception as error:
             raise self._fail(f"is damaged ({error}); wanted is {self.wanted}") from error
 
-    def _array(self, name: str, file: zipfile.ZipExtFile, size: int) -> NDArray[Any]:
+    def _read_array(self, name: str, file: zipfile.ZipExtFile, size: int) -> NDArray[Any]:
         version = npy.read_magic(file)
         if version not in _HEADERS:
             raise self._fail(f"array {name!r} is of an unknown version, {version}")

@@ -20,16 +20,16 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from birdnn.errors import FormatError, MismatchError, SpecError
 from birdnn.formats.agreement import require_agreement, require_label
 from birdnn.formats.export import model_bytes
-from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
+from birdnn.formats.files import NETWORK_BYTES, read_bytes, read_stored, sha256, unpack_gzip, write_bytes
 from birdnn.formats.graph import FLOATS, HALF, Lowering
-from birdnn.formats.labels import Label, giving, label_of
-from birdnn.formats.lowering import MAX_VALUES, unused
-from birdnn.formats.prepared import DEFAULT, Ports, inlined, needed, opset, ports
+from birdnn.formats.labels import Label, label_of, with_output
+from birdnn.formats.lowering import MAX_VALUES, unused_name
+from birdnn.formats.prepared import DEFAULT, Ports, graph_ports, inline_functions, needed_nodes, opset_version
 from birdnn.formats.tensors import Array, embed_external, lift_constants, put_tensor, read_attribute, read_tensor
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
 from birdnn.operators import operator, operators_where
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 _CONSTANTS: Mapping[str, int] = {
     "value": AttributeProto.TENSOR,
@@ -43,7 +43,7 @@ _TERMWISE: Mapping[str, int] = {"Add": 2, "Sub": 2, "Mul": 2, "Div": 1}
 """Operator on weights that keeps an entry an entry -> how many of its first operands may be these weights."""
 
 
-@reads
+@guarded_reader
 def read_onnx(path: str | Path) -> Network:
     """Read a network, plain or ``.gz``, and compare it with onnxruntime on seeded inputs.
 
@@ -54,7 +54,7 @@ def read_onnx(path: str | Path) -> Network:
         UnsupportedOpError: it holds an operator we have no rule for.
     """
     stored = read_stored(path, NETWORK_BYTES)
-    return network_from_onnx(decompressed(stored, path, NETWORK_BYTES), path=path, digest=sha256(stored))
+    return network_from_onnx(unpack_gzip(stored, path, NETWORK_BYTES), path=path, digest=sha256(stored))
 
 
 def write_onnx(net: Network, original: str | Path, out: str | Path) -> None:
@@ -79,7 +79,7 @@ def bytes_with_values(net: Network, original: str | Path) -> bytes:
         FormatError, MismatchError: see `write_onnx`.
     """
     data = read_bytes(original, NETWORK_BYTES)
-    model = parsed(data, str(original))
+    model = parse_model(data, str(original))
     changed = embed_external(model, original, NETWORK_BYTES)
     lift_constants(model, net.repairable)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -88,16 +88,18 @@ def bytes_with_values(net: Network, original: str | Path) -> bytes:
             raise MismatchError(f"{original} has no initialiser {name!r}")
         read_tensor(tensors[name], str(original))
         changed |= put_tensor(tensors[name], value.detach().cpu().numpy())
-    return serialised(model, str(original)) if changed else data
+    return serialise_model(model, str(original)) if changed else data
 
 
-def lifted(net: Network, original: str | Path) -> tuple[str, ...]:
+def lifted_constants(net: Network, original: str | Path) -> tuple[str, ...]:
     """The initialisers of a network that are ``Constant`` nodes in the file `original`.
 
     Raises:
         FormatError: `original` cannot be read.
     """
-    stored = {tensor.name for tensor in parsed(read_bytes(original, NETWORK_BYTES), str(original)).graph.initializer}
+    stored = {
+        tensor.name for tensor in parse_model(read_bytes(original, NETWORK_BYTES), str(original)).graph.initializer
+    }
     return tuple(name for name in net.initialisers() if name not in stored)
 
 
@@ -113,18 +115,18 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     Raises:
         FormatError, UnsupportedOpError: see `read_onnx`.
     """
-    model = parsed(data, str(path))
+    model = parse_model(data, str(path))
     if embed_external(model, path, NETWORK_BYTES):
         # onnxruntime gets these bytes below, and no folder to look for the rest in
-        data = serialised(model, str(path))
+        data = serialise_model(model, str(path))
     label = label_of(model.graph)
     if label is not None:
         # from here on the network is what ArgMax reads; the label itself is compared in the end
-        model = giving(model, label.values)
-    ends = ports(model.graph, str(path))
-    lowering, output = _lower(inlined(model, str(path)), ends, str(path))
+        model = with_output(model, label.values)
+    ends = graph_ports(model.graph, str(path))
+    lowering, output = _lower_graph(inline_functions(model, str(path)), ends, str(path))
     if label is not None:
-        _require_one(label, lowering.shapes[output], str(path))
+        _require_one_label(label, lowering.shapes[output], str(path))
     nodes = lowering.batched()
     batched = nodes is not None
     nodes = nodes or tuple(lowering.nodes)
@@ -133,7 +135,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     stored = used.intersection(tensor.name for tensor in model.graph.initializer)
     # what a node keeps as an attribute would not change with the initialiser
     free = used - lowering.fixed
-    repairable = _repairable(nodes, lowering, stored & free, free.intersection(_constants(model.graph)))
+    repairable = _repairable_names(nodes, lowering, stored & free, free.intersection(_constant_names(model.graph)))
     initialisers = stored | repairable
     graph = Graph(
         nodes=nodes,
@@ -152,18 +154,22 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         {name: torch.from_numpy(lowering.known[name]) for name in ordered if name not in initialisers},
         source=str(path),
         sha256=digest,
-        notes=(*_notes(ends, lowering.shapes), *_quantised(sorted(lowering.quantised)), *_labelled(label)),
+        notes=(
+            *_port_notes(ends, lowering.shapes),
+            *_quantised_notes(sorted(lowering.quantised)),
+            *_label_notes(label),
+        ),
     )
     if check:
         # also by the values, not by the label alone: a label hides what is misread as long as the greatest stays in
         # front
-        require_agreement(net, data if label is None else serialised(model, str(path)), lowering.dtypes[output])
+        require_agreement(net, data if label is None else serialise_model(model, str(path)), lowering.dtypes[output])
         if label is not None:
             require_label(net, data, lowering.dtypes[output])
     return net
 
 
-def parsed(data: bytes, path: str) -> onnx.ModelProto:
+def parse_model(data: bytes, path: str) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
@@ -171,15 +177,15 @@ def parsed(data: bytes, path: str) -> onnx.ModelProto:
     # protobuf takes bytes of another kind for fields that it does not know
     if not model.HasField("graph") or not model.graph.node:
         raise FormatError(path, "", "not an ONNX file: it holds no graph")
-    inside = (text for function in model.functions for text in _named(function.node))
-    if any(isinstance(text, bytes) for text in (*_names(model.graph), *inside)):
+    inside = (text for function in model.functions for text in _node_names(function.node))
+    if any(isinstance(text, bytes) for text in (*_graph_names(model.graph), *inside)):
         raise FormatError(path, "", "not an ONNX file: a name in it is not UTF-8")
     if model.graph.sparse_initializer:
         raise FormatError(path, "", "sparse initialisers are not supported")
     return model
 
 
-def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+def _graph_names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
     """All names in a graph, of axes too; protobuf hands out those that are not UTF-8 as bytes."""
     for value in (*graph.input, *graph.output, *graph.initializer):
         yield value.name
@@ -187,30 +193,30 @@ def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
         yield from (axis.dim_param for axis in value.type.tensor_type.shape.dim)
     for tensor in graph.initializer:
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
-    yield from _named(graph.node)
+    yield from _node_names(graph.node)
 
 
-def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+def _node_names(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
     for node in nodes:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
 
 
-def serialised(model: onnx.ModelProto, path: str) -> bytes:
+def serialise_model(model: onnx.ModelProto, path: str) -> bytes:
     try:
         return bytes(model.SerializeToString())
     except (EncodeError, ValueError) as error:  # protobuf ends at 2 GiB
         raise FormatError(path, "", f"cannot be put into one ONNX file: {error}") from None
 
 
-def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, str]:
+def _lower_graph(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, str]:
     graph = model.graph
     _require_distinct(graph, [value.name for value in ends.inputs], path)
     types = {value.name: _input_type(value, path) for value in ends.inputs}
     if len({dtype for _, dtype in types.values()}) > 1:
         raise FormatError(path, "", "its inputs have different data types")
     # what no output needs may hold anything: NaN, types and operators that we do not know
-    nodes = needed(graph, ends.outputs, path)
+    nodes = needed_nodes(graph, ends.outputs, path)
     read = {*ends.outputs, *(name for node in nodes for name in node.input)}
     known = {tensor.name: read_tensor(tensor, path) for tensor in graph.initializer if tensor.name in read}
     for node in nodes:
@@ -219,7 +225,7 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
             known[node.output[0]] = _constant(node, path)
     lowering = Lowering(
         path=path,
-        opset=opset(model, path),
+        opset=opset_version(model, path),
         input_name=ends.inputs[0].name,
         known=known,
         shapes={
@@ -231,10 +237,10 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
             **{name: torch.from_numpy(array).dtype for name, array in known.items() if array.dtype.kind == "f"},
         },
         dependent=read.intersection(types),
-        named=frozenset(str(name) for name in _names(model.graph) if name),
+        named=frozenset(str(name) for name in _graph_names(model.graph) if name),
     )
     if len(types) > 1:
-        lowering.split_input(list(types), unused("inputs", lowering.named))
+        lowering.split_input(list(types), unused_name("inputs", lowering.named))
     for node in nodes:
         if node.op_type != "Constant":
             lowering.add(node)
@@ -245,7 +251,7 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
     # a network has one input and one output elsewhere; several of either become one, counted as the file lists them
     if len(ends.outputs) == 1:
         return lowering, ends.outputs[0]
-    return lowering, lowering.join_outputs(ends.outputs, unused("outputs", lowering.named))
+    return lowering, lowering.join_outputs(ends.outputs, unused_name("outputs", lowering.named))
 
 
 def _require_distinct(graph: onnx.GraphProto, inputs: Iterable[str], path: str) -> None:
@@ -306,18 +312,18 @@ def _constant(node: onnx.NodeProto, path: str) -> Array:
     return array
 
 
-def _constants(graph: onnx.GraphProto) -> set[str]:
+def _constant_names(graph: onnx.GraphProto) -> set[str]:
     """Values of ``Constant`` nodes that the file itself holds, not a function of it."""
     return {node.output[0] for node in graph.node if node.op_type == "Constant" and node.domain in DEFAULT}
 
 
-def _notes(ends: Ports, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+def _port_notes(ends: Ports, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
     """How inputs and outputs are counted, where there are several, and what is left out."""
     said = []
     ports = ("input", "X", [value.name for value in ends.inputs]), ("output", "Y", ends.outputs)
     for kind, letter, names in ports:
         if len(names) > 1:
-            places = _counted(letter, names, shapes)
+            places = _counted_places(letter, names, shapes)
             said.append(f"The network has {len(names)} {kind}s, counted one after the other: {places}.")
     if ends.left_out:
         named = ", ".join(repr(name) for name in ends.left_out)
@@ -325,7 +331,7 @@ def _notes(ends: Ports, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _quantised(names: Sequence[str]) -> tuple[str, ...]:
+def _quantised_notes(names: Sequence[str]) -> tuple[str, ...]:
     """What is said of a network with constants that ``DequantizeLinear`` makes."""
     if not names:
         return ()
@@ -334,14 +340,14 @@ def _quantised(names: Sequence[str]) -> tuple[str, ...]:
     return (f"DequantizeLinear makes {names[0]!r}{more} of integers; {told}.",)
 
 
-def _require_one(label: Label, shape: Sequence[int], path: str) -> None:
+def _require_one_label(label: Label, shape: Sequence[int], path: str) -> None:
     """See that a label is that of all values of one sample."""
     if not -len(shape) <= label.axis < len(shape) or math.prod(shape) != shape[label.axis]:
         told = f"looks along axis {label.axis} of a value of shape {list(shape)}"
         raise FormatError(path, label.place, f"{told}; one label of all its entries is supported")
 
 
-def _labelled(label: Label | None) -> tuple[str, ...]:
+def _label_notes(label: Label | None) -> tuple[str, ...]:
     """What is said of a network that gives a label."""
     if label is None:
         return ()
@@ -349,7 +355,7 @@ def _labelled(label: Label | None) -> tuple[str, ...]:
     return (f"The network gives a label: {told}, the {label.taken} of equal ones. These are what is computed with.",)
 
 
-def _counted(letter: str, names: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> str:
+def _counted_places(letter: str, names: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> str:
     """Which variables of a property stand for which values."""
     ends = accumulate((math.prod(shapes[name]) for name in names), initial=0)
     places = [f"{letter}_{a} to {letter}_{b - 1} are" if b - a > 1 else f"{letter}_{a} is" for a, b in pairwise(ends)]
@@ -388,7 +394,7 @@ class _Sources:
         return found
 
 
-def _repairable(
+def _repairable_names(
     nodes: Sequence[Node], lowering: Lowering, initialisers: Set[str], constants: Set[str]
 ) -> frozenset[str]:
     """Numbers that are weights or biases behind or in the first weighted layer, and nothing else.

@@ -13,12 +13,12 @@ from collections.abc import Iterable
 
 from birdnn.errors import FormatError, SpecError
 from birdnn.formats.toml import read_toml
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 _FORM = "NAME=FIRST..LAST with names of nodes, or a .toml file"
 
 
-def read_chosen(said: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def read_blocks(said: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Name of a block -> its nodes, or the first and the last of them.
 
     Raises:
@@ -28,7 +28,9 @@ def read_chosen(said: Iterable[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for text in said:
         # a node may end in .toml, too
-        entries = _file(text) if text.lower().endswith(".toml") and "=" not in text else dict([_pair(text)])
+        entries = (
+            _read_block_file(text) if text.lower().endswith(".toml") and "=" not in text else dict([_parse_block(text)])
+        )
         for name, nodes in entries.items():
             if name in found:
                 raise SpecError(f"block {name!r} is named twice")
@@ -36,28 +38,28 @@ def read_chosen(said: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _pair(text: str) -> tuple[str, tuple[str, ...]]:
+def _parse_block(text: str) -> tuple[str, tuple[str, ...]]:
     name, equals, span = text.partition("=")
-    if not equals or not name or not (nodes := _span(span)):
+    if not equals or not name or not (nodes := _split_span(span)):
         raise SpecError(f"--block {text}: expected is {_FORM}")
     return name, nodes
 
 
-def _span(text: str) -> tuple[str, ...]:
+def _split_span(text: str) -> tuple[str, ...]:
     """Both ends; empty where there are not two."""
     first, dots, last = text.partition("..")
     return (first, last) if dots and first and last else (first,) if first and not dots else ()
 
 
-@reads
-def _file(path: str) -> dict[str, tuple[str, ...]]:
+@guarded_reader
+def _read_block_file(path: str) -> dict[str, tuple[str, ...]]:
     content = read_toml(path)
     table = content.get("blocks")
     if not isinstance(table, dict) or not table:
         raise FormatError(path, "", "a table [blocks] is expected: names, each with a list of nodes or 'FIRST..LAST'")
     found = {}
     for name, value in table.items():
-        nodes = _span(value) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ()
+        nodes = _split_span(value) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ()
         if not nodes or not all(isinstance(node, str) and node for node in nodes):
             raise FormatError(path, f"blocks.{name}", "a list of names of nodes, or 'FIRST..LAST', is expected")
         found[name] = nodes

@@ -18,7 +18,7 @@ from pathlib import Path
 from birdnn.decimals import FORM, parse_number
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, sha256, stem_and_kind
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 MAX_POINTS = 10_000
 _MAX_BYTES = 1 << 26
@@ -61,7 +61,7 @@ class Points:
         return self.points[0].decision is not None
 
 
-@reads
+@guarded_reader
 def read_points(path: str | Path, n_inputs: int, n_outputs: int, names: Sequence[str] = ()) -> Points:
     """Read a file of points for a network of these sizes, compressed or not.
 
@@ -140,7 +140,7 @@ class _Table:
         """A finite decimal that float32 can hold."""
         exact = parse_number(cells[name])
         if exact is None or abs(exact) > LARGEST:
-            raise FormatError(self.path, f"line {line}", f"{name}: {_problem(cells[name])}")
+            raise FormatError(self.path, f"line {line}", f"{name}: {_number_problem(cells[name])}")
         return exact
 
     def decision(self, cell: str, line: int) -> int:
@@ -156,7 +156,7 @@ class _Table:
         raise FormatError(self.path, f"line {line}", f"decision {cell!r} is unknown; {known}")
 
 
-def _problem(cell: str) -> str:
+def _number_problem(cell: str) -> str:
     """Why a cell is no number that float32 holds."""
     shown = cell if len(cell) <= _SHOWN else f"{cell[:_SHOWN]}..."
     try:

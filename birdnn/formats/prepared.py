@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from birdnn.errors import FormatError, UnsupportedOpError
-from birdnn.formats.lowering import unused
+from birdnn.formats.lowering import unused_name
 from birdnn.formats.rewriting import READ
 from birdnn.formats.tensors import read_attributes
 
@@ -38,7 +38,7 @@ _MORE_OUTPUTS = frozenset({"Dropout", "LayerNormalization", "MaxPool"})
 _MAX_NODES = 1 << 17  # calls of calls multiply: a small file may stand for more nodes than memory holds
 
 
-def opset(model: onnx.ModelProto, path: str) -> int:
+def opset_version(model: onnx.ModelProto, path: str) -> int:
     """The version of ONNX's own operators; of several that are listed onnxruntime takes the last, and so do we.
 
     Raises:
@@ -50,7 +50,7 @@ def opset(model: onnx.ModelProto, path: str) -> int:
     return int(versions[-1])
 
 
-def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
+def inline_functions(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
     """The model without local functions: their nodes stand where they were called. Initialisers keep their names.
 
     Raises:
@@ -58,7 +58,7 @@ def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
     """
     if not model.functions:
         return model
-    calls = {(f.domain, f.name, f.overload): list(_within(f.node)) for f in model.functions}
+    calls = {(f.domain, f.name, f.overload): list(_nested_nodes(f.node)) for f in model.functions}
     if own := [name for domain, name, _ in calls if domain in DEFAULT]:
         raise FormatError(path, f"function {own[0]!r}", "is named like an operator of ONNX, and runtimes take either")
     sizes: dict[tuple[str, str, str], int] = {}
@@ -75,7 +75,7 @@ def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
             total += sizes.get(key, 1)
         return total
 
-    if size(_within(model.graph.node), ()) > _MAX_NODES:
+    if size(_nested_nodes(model.graph.node), ()) > _MAX_NODES:
         raise FormatError(path, "", f"its local functions make more than {_MAX_NODES:,} nodes")
     try:
         return inliner.inline_local_functions(model)
@@ -84,13 +84,13 @@ def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
         raise FormatError(path, "", f"its local functions cannot be inlined: {told}") from None
 
 
-def _within(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def _nested_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Nodes, and those in graphs that are attributes of theirs."""
     for node in nodes:
         yield node
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
-                yield from _within(graph.node)
+                yield from _nested_nodes(graph.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Ports:
     left_out: tuple[str, ...]
 
 
-def ports(graph: onnx.GraphProto, path: str) -> Ports:
+def graph_ports(graph: onnx.GraphProto, path: str) -> Ports:
     """The inputs and outputs of a graph.
 
     Raises:
@@ -139,7 +139,7 @@ def _may_be_real(value: onnx.ValueInfoProto) -> bool:
     return kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type not in _NO_NUMBERS)
 
 
-def needed(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[onnx.NodeProto]:
+def needed_nodes(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[onnx.NodeProto]:
     """The nodes that outputs need, each behind those that it reads, otherwise in the order of the file.
 
     The standard wants files sorted; onnxruntime, as we do, sorts them.
@@ -149,7 +149,7 @@ def needed(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[on
         UnsupportedOpError: one is of a domain that we do not read.
     """
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    nodes = [part for node in graph.node for part in _plain(node, taken, path)]
+    nodes = [part for node in graph.node for part in _expand_scaler(node, taken, path)]
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     wanted, reached = list(outputs), set[int]()
     # no recursion: Python's ends after a thousand nodes in a row
@@ -163,10 +163,10 @@ def needed(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[on
         if nodes[place].domain not in DEFAULT:
             raise UnsupportedOpError(path, f"{nodes[place].domain}.{nodes[place].op_type}", nodes[place].name, READ)
     read = {*outputs, *(name for place in reached for name in nodes[place].input)}
-    return [_without(nodes[place], read) for place in _sorted(nodes, makers, reached, path)]
+    return [_drop_unread_outputs(nodes[place], read) for place in _sort_nodes(nodes, makers, reached, path)]
 
 
-def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
+def _drop_unread_outputs(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
     """A node without further outputs that nobody reads: the mask of a dropout, the places of maxima."""
     if node.op_type not in _MORE_OUTPUTS or len(node.output) < 2:
         return node
@@ -178,7 +178,7 @@ def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
     return bare
 
 
-def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set[int], path: str) -> list[int]:
+def _sort_nodes(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set[int], path: str) -> list[int]:
     # sets: who reads two outputs of one node waits for it once
     reads = {place: {makers[name] for name in nodes[place].input if name in makers} for place in reached}
     readers: dict[int, list[int]] = {place: [] for place in reached}
@@ -203,7 +203,7 @@ def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set
     return found
 
 
-def _plain(node: onnx.NodeProto, taken: Container[str], path: str) -> list[onnx.NodeProto]:
+def _expand_scaler(node: onnx.NodeProto, taken: Container[str], path: str) -> list[onnx.NodeProto]:
     """A node as nodes of ONNX's own operators; one that cannot be said so is left as it is."""
     if node.domain != _ML or node.op_type != "Scaler":
         return [node]
@@ -214,7 +214,7 @@ def _plain(node: onnx.NodeProto, taken: Container[str], path: str) -> list[onnx.
     if len(sizes) > 1 or 0 in sizes or len(node.input) != 1 or len(node.output) != 1:
         raise FormatError(path, place, "offset and scale, as many numbers of each, are expected, and one input")
     x, y = node.input[0], node.output[0]
-    offset, scale, less = (unused(f"{y}__{part}", taken) for part in ("offset", "scale", "less"))
+    offset, scale, less = (unused_name(f"{y}__{part}", taken) for part in ("offset", "scale", "less"))
     return [
         *(
             helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(value, np.float32)))

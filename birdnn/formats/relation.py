@@ -15,7 +15,7 @@ from pathlib import Path
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.dnf import And, Atom, Contradiction, Formula, Or, Term, Variable, build_regions, relates_inputs
 from birdnn.formats.files import stem_and_kind
-from birdnn.formats.vnnlib import declared_in, read_property_bytes
+from birdnn.formats.vnnlib import query_in_text, read_property_bytes
 from birdnn.formats.vnnlib2 import Declared, Query
 from birdnn.spec import Property, Region
 
@@ -59,20 +59,20 @@ def read_relation(path: Path) -> Relation | None:
         FormatError: the file is no property, or leaves an input unbounded.
     """
     text, digest = read_property_bytes(path)
-    query = declared_in(text, str(path))
+    query = query_in_text(text, str(path))
     if query is None or len(query.networks) < 2:
         return None
-    return relation(query, text=text, path=str(path), digest=digest)
+    return relation_of_query(query, text=text, path=str(path), digest=digest)
 
 
-def relation(query: Query, *, text: str, path: str = "", digest: str = "") -> Relation:
+def relation_of_query(query: Query, *, text: str, path: str = "", digest: str = "") -> Relation:
     """The query as a property of all its networks.
 
     Raises:
         FormatError: an input has no bounds.
     """
-    variable = _variables(query)
-    formula = _bounded(_renamed(query.formula, variable))
+    variable = _number_variables(query)
+    formula = _add_implied_bounds(_rename_inputs(query.formula, variable))
     n_inputs, relational, why = 1 + max(variable), relates_inputs(formula), ""
     regions: tuple[Region, ...] = ()
     try:
@@ -99,19 +99,19 @@ def relation(query: Query, *, text: str, path: str = "", digest: str = "") -> Re
     return Relation(networks=query.networks, prop=prop, reads=tuple(tuple(variable[a:b]) for a, b in ends))
 
 
-def _atoms(formula: Formula) -> Iterator[Atom]:
+def _certain_atoms(formula: Formula) -> Iterator[Atom]:
     """The comparisons that hold wherever the formula does."""
     if isinstance(formula, Atom):
         yield formula
     # not into an Or: what one of its branches says need not hold in another
     elif isinstance(formula, And):
         for part in formula.parts:
-            yield from _atoms(part)
+            yield from _certain_atoms(part)
 
 
-def _variables(query: Query) -> list[int]:
+def _number_variables(query: Query) -> list[int]:
     """The number of each input's variable; inputs that are equal wherever the formula holds have the same."""
-    below = {pair for atom in _atoms(query.formula) if (pair := _ordered(atom)) is not None}
+    below = {pair for atom in _certain_atoms(query.formula) if (pair := _ordered_inputs(atom)) is not None}
     leader = list(range(query.n_inputs))
 
     def of(index: int) -> int:
@@ -128,7 +128,7 @@ def _variables(query: Query) -> list[int]:
     return [numbers.setdefault(of(index), len(numbers)) for index in range(query.n_inputs)]
 
 
-def _ordered(atom: Atom) -> tuple[int, int] | None:
+def _ordered_inputs(atom: Atom) -> tuple[int, int] | None:
     """``(i, j)`` where it says that input i is at most input j."""
     factors = atom.term.factors
     if atom.strict or atom.term.constant or len(factors) != 2 or any(kind != "X" for kind, _ in factors):
@@ -139,18 +139,18 @@ def _ordered(atom: Atom) -> tuple[int, int] | None:
     return (one[1], other[1]) if a > 0 else (other[1], one[1])
 
 
-def _renamed(formula: Formula, variable: list[int]) -> Formula:
+def _rename_inputs(formula: Formula, variable: list[int]) -> Formula:
     """The formula of the variables, without what says that one equals itself."""
     if isinstance(formula, Atom):
-        return replace(formula, term=_term(formula.term, variable))
-    parts = [_renamed(part, variable) for part in formula.parts]
+        return replace(formula, term=_rename_term(formula.term, variable))
+    parts = [_rename_inputs(part, variable) for part in formula.parts]
     # a true part makes the whole of an Or true: without it the formula would say more
     if isinstance(formula, Or):
         return Or(tuple(parts))
-    return And(tuple(part for part in parts if not (isinstance(part, Atom) and _trivial(part))))
+    return And(tuple(part for part in parts if not (isinstance(part, Atom) and _is_trivial(part))))
 
 
-def _term(term: Term, variable: list[int]) -> Term:
+def _rename_term(term: Term, variable: list[int]) -> Term:
     factors = dict[Variable, Fraction]()
     for (kind, index), factor in term.factors.items():
         key = (kind, variable[index]) if kind == "X" else (kind, index)
@@ -158,13 +158,13 @@ def _term(term: Term, variable: list[int]) -> Term:
     return Term({key: factor for key, factor in factors.items() if factor}, term.constant)
 
 
-def _trivial(atom: Atom) -> bool:
+def _is_trivial(atom: Atom) -> bool:
     return not atom.term.factors and (atom.term.constant < 0 or (atom.term.constant == 0 and not atom.strict))
 
 
-def _bounded(formula: Formula) -> Formula:
+def _add_implied_bounds(formula: Formula) -> Formula:
     """The formula, with bounds of variables that follow from bounds of others."""
-    atoms = [a for a in _atoms(formula) if a.term.factors and all(kind == "X" for kind, _ in a.term.factors)]
+    atoms = [a for a in _certain_atoms(formula) if a.term.factors and all(kind == "X" for kind, _ in a.term.factors)]
     ends: dict[tuple[int, bool], Fraction] = {}  # (variable, is it the upper end?)
     stated = set[tuple[int, bool]]()
     # each round reads the ends of the one before alone, so that the order of comparisons changes nothing
@@ -172,7 +172,7 @@ def _bounded(formula: Formula) -> Formula:
         before = dict(ends)
         for atom in atoms:
             for (_, index), factor in atom.term.factors.items():
-                value = _implied(atom, index, before)
+                value = _implied_end(atom, index, before)
                 if value is None:
                     continue
                 side = (index, factor > 0)
@@ -193,7 +193,7 @@ def _bounded(formula: Formula) -> Formula:
     return And((formula, *added))
 
 
-def _implied(atom: Atom, index: int, ends: Mapping[tuple[int, bool], Fraction]) -> Fraction | None:
+def _implied_end(atom: Atom, index: int, ends: Mapping[tuple[int, bool], Fraction]) -> Fraction | None:
     """What an atom of inputs, ``sum of factors + constant <= 0``, says of one of them, given ends of the others."""
     rest = atom.term.constant
     for (_, other), factor in atom.term.factors.items():

@@ -22,9 +22,9 @@ def equivalence_query(box: Box, n_outputs: int, epsilon: float) -> str:
         SpecError: a range is empty, or ``epsilon`` is not positive.
     """
     _require(epsilon > 0, f"a difference must be positive, and {epsilon} is not")
-    far = (_apart(f"Y_f[{j}]", f"Y_g[{j}]", epsilon) for j in range(n_outputs))
+    far = (_apart_cases(f"Y_f[{j}]", f"Y_g[{j}]", epsilon) for j in range(n_outputs))
     said = f"no output of g differs from that of f by {epsilon:g} or more"
-    return _query(said, box, n_outputs, [*_same(range(len(box))), _any(far)])
+    return _query_text(said, box, n_outputs, [*_equal_inputs(range(len(box))), _any_of(far)])
 
 
 def decision_query(box: Box, n_outputs: int, decides: Literal["least", "greatest"]) -> str:
@@ -41,8 +41,11 @@ def decision_query(box: Box, n_outputs: int, decides: Literal["least", "greatest
         first = " ".join(f"({before} Y_f[{i}] Y_f[{j}])" for j in others)
         # f may be tied, g has to prefer another output strictly: ties are set aside
         cases += [f"(and {first} ({beyond} Y_g[{j}] Y_g[{i}]))" for j in others]
-    return _query(
-        f"the output that is {decides} in f is so in g", box, n_outputs, [*_same(range(len(box))), _any(cases)]
+    return _query_text(
+        f"the output that is {decides} in f is so in g",
+        box,
+        n_outputs,
+        [*_equal_inputs(range(len(box))), _any_of(cases)],
     )
 
 
@@ -58,17 +61,17 @@ def monotone_query(
         SpecError: a range is empty, there is no such input or output, or the tolerance is negative.
     """
     _require(tolerance >= 0, f"a tolerance is not negative, and {tolerance} is")
-    _place(input, len(box), "input")
-    _place(output, n_outputs, "output")
+    _require_place(input, len(box), "input")
+    _require_place(output, n_outputs, "output")
     sign, does = ("<", "fall") if rising else (">", "rise")
     rest = [i for i in range(len(box)) if i != input]
-    grows = [*_bounds("X_g", input, box[input]), f"(<= X_g[{input}] X_f[{input}])"]
+    grows = [*_bound_assertions("X_g", input, box[input]), f"(<= X_g[{input}] X_f[{input}])"]
     unsafe = f"({sign} Y_f[{output}] Y_g[{output}])"
     said = f"output {output} does not {does} where input {input} grows"
     if tolerance:
-        moved = f"({'-' if rising else '+'} Y_g[{output}] {_number(tolerance)})"
+        moved = f"({'-' if rising else '+'} Y_g[{output}] {_number_text(tolerance)})"
         unsafe, said = f"({sign}= Y_f[{output}] {moved})", f"{said}, by {tolerance:g} or more"
-    return _query(said, box, n_outputs, [*_same(rest), *grows, unsafe], equal=True)
+    return _query_text(said, box, n_outputs, [*_equal_inputs(rest), *grows, unsafe], equal=True)
 
 
 def steepness_query(box: Box, n_outputs: int, input: int, output: int, most: float) -> str:
@@ -77,16 +80,16 @@ def steepness_query(box: Box, n_outputs: int, input: int, output: int, most: flo
     Raises:
         SpecError: a range is empty, there is no such input or output, or ``most`` is negative.
     """
-    _place(input, len(box), "input")
-    _place(output, n_outputs, "output")
+    _require_place(input, len(box), "input")
+    _require_place(output, n_outputs, "output")
     _require(most >= 0, f"a steepness is not negative, and {most} is")
     rest = [i for i in range(len(box)) if i != input]
-    grows = [*_bounds("X_g", input, box[input]), f"(<= X_g[{input}] X_f[{input}])"]
-    run = f"(* {_number(most)} (- X_f[{input}] X_g[{input}]))"
+    grows = [*_bound_assertions("X_g", input, box[input]), f"(<= X_g[{input}] X_f[{input}])"]
+    run = f"(* {_number_text(most)} (- X_f[{input}] X_g[{input}]))"
     y_f, y_g = f"Y_f[{output}]", f"Y_g[{output}]"
-    unsafe = _any([f"(> (- {y_f} {y_g}) {run})", f"(> (- {y_g} {y_f}) {run})"])
+    unsafe = _any_of([f"(> (- {y_f} {y_g}) {run})", f"(> (- {y_g} {y_f}) {run})"])
     said = f"output {output} changes by at most {most:g} times as much as input {input}"
-    return _query(said, box, n_outputs, [*_same(rest), *grows, unsafe], equal=True)
+    return _query_text(said, box, n_outputs, [*_equal_inputs(rest), *grows, unsafe], equal=True)
 
 
 def symmetry_query(
@@ -104,61 +107,61 @@ def symmetry_query(
         SpecError: a range is empty, a place is none, or one is taken twice.
     """
     _require(epsilon > 0, f"a difference must be positive, and {epsilon} is not")
-    taken = [_exchanged(each, size, what) for each, size, what in (
+    taken = [_exchanged_places(each, size, what) for each, size, what in (
         (inputs, len(box), "input"), (outputs, n_outputs, "output"))]  # fmt: skip
     same = [f"(== X_g[{i}] X_f[{j}])" for i, j in enumerate(taken[0])]
-    far = (_apart(f"Y_f[{j}]", f"Y_g[{i}]", epsilon) for i, j in enumerate(taken[1]))
+    far = (_apart_cases(f"Y_f[{j}]", f"Y_g[{i}]", epsilon) for i, j in enumerate(taken[1]))
     said = f"with inputs exchanged, outputs are exchanged as well, up to {epsilon:g}"
-    return _query(said, box, n_outputs, [*same, _any(far)], equal=True)
+    return _query_text(said, box, n_outputs, [*same, _any_of(far)], equal=True)
 
 
-def _exchanged(given: Mapping[int, int], size: int, what: str) -> list[int]:
+def _exchanged_places(given: Mapping[int, int], size: int, what: str) -> list[int]:
     for place in (*given, *given.values()):
-        _place(place, size, what)
+        _require_place(place, size, what)
     taken = [given.get(i, i) for i in range(size)]
     _require(len(set(taken)) == size, f"an {what} is taken twice")
     return taken
 
 
-def _query(said: str, box: Box, n_outputs: int, assertions: Sequence[str], *, equal: bool = False) -> str:
+def _query_text(said: str, box: Box, n_outputs: int, assertions: Sequence[str], *, equal: bool = False) -> str:
     lines = [f"; {said}", "(vnnlib-version <2.0>)"]
     # equal-to makes two runs of one network of them, isomorphic-to two networks of the same layers
     for name, like in (("f", ""), ("g", " (equal-to f)" if equal else " (isomorphic-to f)")):
         inputs, outputs = f"(declare-input X_{name} real [{len(box)}])", f"(declare-output Y_{name} real [{n_outputs}])"
         lines.append(f"(declare-network {name}{like} {inputs} {outputs})")
-    bounds = [bound for i, ends in enumerate(box) for bound in _bounds("X_f", i, ends)]
+    bounds = [bound for i, ends in enumerate(box) for bound in _bound_assertions("X_f", i, ends)]
     return "\n".join([*lines, *(f"(assert {each})" for each in (*bounds, *assertions)), ""])
 
 
-def _bounds(tensor: str, place: int, ends: tuple[Fraction | float, Fraction | float]) -> list[str]:
+def _bound_assertions(tensor: str, place: int, ends: tuple[Fraction | float, Fraction | float]) -> list[str]:
     low, high = ends
     _require(low <= high, f"input {place} has lower bound {float(low):g} above upper bound {float(high):g}")
-    return [f"(>= {tensor}[{place}] {_number(low)})", f"(<= {tensor}[{place}] {_number(high)})"]
+    return [f"(>= {tensor}[{place}] {_number_text(low)})", f"(<= {tensor}[{place}] {_number_text(high)})"]
 
 
-def _same(places: Sequence[int]) -> list[str]:
+def _equal_inputs(places: Sequence[int]) -> list[str]:
     return [f"(== X_f[{i}] X_g[{i}])" for i in places]
 
 
-def _apart(one: str, other: str, epsilon: float) -> str:
-    return f"(>= {other} (+ {one} {_number(epsilon)})) (<= {other} (- {one} {_number(epsilon)}))"
+def _apart_cases(one: str, other: str, epsilon: float) -> str:
+    return f"(>= {other} (+ {one} {_number_text(epsilon)})) (<= {other} (- {one} {_number_text(epsilon)}))"
 
 
-def _any(cases: Iterable[str]) -> str:
+def _any_of(cases: Iterable[str]) -> str:
     return f"(or {' '.join(cases)})"
 
 
-def _number(value: Fraction | float) -> str:
+def _number_text(value: Fraction | float) -> str:
     """A decimal that says it exactly; a float is the shortest decimal that it is written as."""
     exact = Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
     # 17 digits identify a float64; they are taken where they say the number exactly
     text = format(exact.numerator / exact.denominator, ".17g")
     if "e" in text or Fraction(text) != exact:  # the standard's numbers have no exponents
-        text = _decimal(exact)
+        text = _decimal_text(exact)
     return text if "." in text else f"{text}.0"
 
 
-def _decimal(value: Fraction) -> str:
+def _decimal_text(value: Fraction) -> str:
     """All digits of a number whose denominator divides a power of ten."""
     # the least float64, 2^-1074, has 1,074 decimals
     for digits in range(1100):
@@ -169,7 +172,7 @@ def _decimal(value: Fraction) -> str:
     raise SpecError(f"{value} is no decimal number")
 
 
-def _place(place: int, size: int, what: str) -> None:
+def _require_place(place: int, size: int, what: str) -> None:
     _require(0 <= place < size, f"there is no {what} {place}: there are {size}")
 
 

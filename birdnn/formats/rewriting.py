@@ -22,9 +22,9 @@ from birdnn.formats.lowering import (
     Site,
     flag_attribute,
     integer_attribute,
-    operands,
+    operand_names,
     real_attribute,
-    variadic,
+    variadic_names,
 )
 from birdnn.formats.maps import cumsum, einsum, resize
 from birdnn.operators import OPERATORS, Shape, ShapeProblem
@@ -33,7 +33,7 @@ from birdnn.operators.shapes import broadcast
 _ONE_DIMENSIONAL = {"strides": (1,), "pads": (0, 0), "dilations": (1,), "overshoot": (0, 0)}
 
 
-def _broadcast(site: Site, *shapes: Shape) -> Shape:
+def _broadcast_shape(site: Site, *shapes: Shape) -> Shape:
     try:
         shape = reduce(broadcast, shapes)
     except ShapeProblem:
@@ -49,21 +49,21 @@ def _dropout(site: Site, draft: Draft) -> Sequence[str]:
     return (draft.put("Identity", site.inputs[0]),)
 
 
-def _negative(draft: Draft, name: str) -> str:
+def _put_negative(draft: Draft, name: str) -> str:
     return draft.put("Mul", name, draft.constant(-1))
 
 
 def _neg(site: Site, draft: Draft) -> Sequence[str]:
-    return (_negative(draft, operands(site, 1)[0]),)
+    return (_put_negative(draft, operand_names(site, 1)[0]),)
 
 
 def _sum(site: Site, draft: Draft) -> Sequence[str]:
-    return (reduce(lambda a, b: draft.put("Add", a, b), variadic(site)),)
+    return (reduce(lambda a, b: draft.put("Add", a, b), variadic_names(site)),)
 
 
 def _abs(site: Site, draft: Draft) -> Sequence[str]:
     # exact: below zero its slope is -1. A chain with it is still a chain
-    return (draft.put("LeakyRelu", operands(site, 1)[0], alpha=-1.0),)
+    return (draft.put("LeakyRelu", operand_names(site, 1)[0], alpha=-1.0),)
 
 
 def _extreme(site: Site, draft: Draft) -> Sequence[str]:
@@ -78,38 +78,38 @@ def _extreme(site: Site, draft: Draft) -> Sequence[str]:
         number = float(site.known[limit].reshape(()))
         # a ReLU rather than a Clip from zero: chains of ReLUs have the fastest bounds
         if number == 0:
-            turned = value if site.op == "Max" else _negative(draft, value)
+            turned = value if site.op == "Max" else _put_negative(draft, value)
             active = draft.put("Relu", turned)
-            return active if site.op == "Max" else _negative(draft, active)
+            return active if site.op == "Max" else _put_negative(draft, active)
         limits = {"min": number, "max": math.inf} if site.op == "Max" else {"min": -math.inf, "max": number}
         return draft.put("Clip", value, **limits)
 
-    return (reduce(of_two, variadic(site)),)
+    return (reduce(of_two, variadic_names(site)),)
 
 
 def _prelu(site: Site, draft: Draft) -> Sequence[str]:
     """``relu(x) - slope * relu(-x)``, both of one activation, so that a chain stays one."""
-    (x, slope), slopes = operands(site, 2), site.array(1)
+    (x, slope), slopes = operand_names(site, 2), site.array(1)
     shape = draft.shape(x)
-    if _broadcast(site, shape, slopes.shape) != shape:
+    if _broadcast_shape(site, shape, slopes.shape) != shape:
         raise site.fail(f"a slope of shape {list(slopes.shape)} does not fit a value of shape {list(shape)}")
     if (slopes == slopes.flat[0]).all():
         return (draft.put("LeakyRelu", x, alpha=float(slopes.flat[0])),)
     axis, size = len(shape) - 1, shape[-1]
-    both = draft.put("Relu", draft.put("Concat", x, _negative(draft, x), axis=axis))
+    both = draft.put("Relu", draft.put("Concat", x, _put_negative(draft, x), axis=axis))
     above, below = (draft.put("Slice", both, slices=((axis, start, start + size, 1),)) for start in (0, size))
     return (draft.put("Sub", above, draft.put("Mul", below, slope)),)
 
 
 def _hard_sigmoid(site: Site, draft: Draft) -> Sequence[str]:
     alpha, beta = real_attribute(site, "alpha", float(np.float32(0.2))), real_attribute(site, "beta", 0.5)
-    scaled = draft.put("Mul", operands(site, 1)[0], draft.constant(alpha))
+    scaled = draft.put("Mul", operand_names(site, 1)[0], draft.constant(alpha))
     return (draft.put("Clip", draft.put("Add", scaled, draft.constant(beta)), min=0.0, max=1.0),)
 
 
 def _selu(site: Site, draft: Draft) -> Sequence[str]:
     alpha, gamma = (real_attribute(site, key, default) for key, default in _SELU.items())
-    return (draft.put("Mul", draft.put("Elu", operands(site, 1)[0], alpha=alpha), draft.constant(gamma)),)
+    return (draft.put("Mul", draft.put("Elu", operand_names(site, 1)[0], alpha=alpha), draft.constant(gamma)),)
 
 
 # the float32 numbers of the specification, to the last digit
@@ -117,15 +117,15 @@ _SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}
 
 
 def _reciprocal(site: Site, draft: Draft) -> Sequence[str]:
-    return (draft.put("Div", draft.constant(1), operands(site, 1)[0]),)
+    return (draft.put("Div", draft.constant(1), operand_names(site, 1)[0]),)
 
 
 def _pow(site: Site, draft: Draft) -> Sequence[str]:
     """With one constant exponent: a small whole number, or plus or minus a half or one."""
-    x, exponents = operands(site, 2)[0], site.array(1)
+    x, exponents = operand_names(site, 2)[0], site.array(1)
     if not exponents.size or (exponents != exponents.flat[0]).any():
         raise site.fail("takes one exponent for all entries")
-    if _broadcast(site, site.shape(), exponents.shape) != site.shape():
+    if _broadcast_shape(site, site.shape(), exponents.shape) != site.shape():
         raise site.fail(f"an exponent of shape {list(exponents.shape)} does not fit its base")
     exponent = float(exponents.flat[0])
     if exponent == 1:
@@ -143,7 +143,7 @@ _MOST_EXPONENT = 8
 
 def _softmax(site: Site, draft: Draft) -> Sequence[str]:
     """Softmax or LogSoftmax; before opset 13 over all axes from ``axis`` on together."""
-    shape, names = site.shape(), operands(site, 1)
+    shape, names = site.shape(), operand_names(site, 1)
     if site.opset >= 13:
         return (draft.put(site.op, *names, axis=site.axis(integer_attribute(site, "axis", -1))),)
     axis = site.axis(integer_attribute(site, "axis", 1))
@@ -160,7 +160,7 @@ def _pad(site: Site, draft: Draft) -> Sequence[str]:
         raise site.fail(f"{len(pads)} pads do not fit {len(axes)} axes")
     if mode not in (b"constant", b"reflect", b"edge", b"wrap"):
         raise site.fail(f"mode {mode!r} is unknown")
-    value = _padding(site)
+    value = _padding_value(site)
     # axis by axis: the corners of a reflection are reflections of what was reflected before
     for axis, begin, end in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         size = draft.shape(x)[axis]
@@ -176,7 +176,7 @@ def _pad(site: Site, draft: Draft) -> Sequence[str]:
         if not begin + end:
             continue
         if mode == b"constant":
-            sides = [_filled(site, draft, draft.shape(x), axis, width, value) for width in (begin, end)]
+            sides = [_filled_side(site, draft, draft.shape(x), axis, width, value) for width in (begin, end)]
             parts = [part for part in (sides[0], x, sides[1]) if part]
             x = draft.put("Concat", *parts, axis=axis)
         else:
@@ -186,7 +186,7 @@ def _pad(site: Site, draft: Draft) -> Sequence[str]:
     return (x,)
 
 
-def _padding(site: Site) -> float:
+def _padding_value(site: Site) -> float:
     if site.opset < 11:
         return real_attribute(site, "value", 0.0)
     if not site.has(2):
@@ -197,7 +197,7 @@ def _padding(site: Site) -> float:
     return float(array.reshape(()))
 
 
-def _filled(site: Site, draft: Draft, shape: Shape, axis: int, width: int, value: float) -> str:
+def _filled_side(site: Site, draft: Draft, shape: Shape, axis: int, width: int, value: float) -> str:
     if not width:
         return ""
     shape = (*shape[:axis], width, *shape[axis + 1 :])
@@ -228,7 +228,7 @@ def _expand(site: Site, draft: Draft) -> Sequence[str]:
     target = site.integers("shape", 1, since=8)
     if target is None or min(target, default=1) < 1:
         raise site.fail(f"target shape {target} makes no sense")
-    return (draft.expanded(site.inputs[0], _broadcast(site, site.shape(), tuple(target))),)
+    return (draft.expanded(site.inputs[0], _broadcast_shape(site, site.shape(), tuple(target))),)
 
 
 def _tile(site: Site, draft: Draft) -> Sequence[str]:
@@ -248,7 +248,7 @@ def _tile(site: Site, draft: Draft) -> Sequence[str]:
 
 def _where(site: Site, draft: Draft) -> Sequence[str]:
     """``a * mask + b * (1 - mask)`` of a constant mask, so that a chain stays one."""
-    asked, *names = operands(site, 3)
+    asked, *names = operand_names(site, 3)
     if asked not in site.known:
         return (draft.put("Where", asked, *names),)
     condition: Any = site.array(0)
@@ -257,7 +257,7 @@ def _where(site: Site, draft: Draft) -> Sequence[str]:
     parts = []
     for name, mask in zip(names, (condition, ~condition), strict=True):
         if name in site.known:
-            _broadcast(site, mask.shape, site.known[name].shape)
+            _broadcast_shape(site, mask.shape, site.known[name].shape)
             parts.append(draft.constant(np.where(mask, site.known[name], 0)))  # masked once, here
         else:
             parts.append(draft.put("Mul", name, draft.constant(mask)))
@@ -266,7 +266,7 @@ def _where(site: Site, draft: Draft) -> Sequence[str]:
 
 def _reduced_axes(site: Site, since: int) -> tuple[int, ...]:
     """Over which axes a node reduces, in order; none where it leaves its input as it is."""
-    operands(site, 1, 1 if site.opset < since else 2)
+    operand_names(site, 1, 1 if site.opset < since else 2)
     axes = site.integers("axes", 1, since)
     if not axes:
         nothing = axes is not None or site.opset >= since
@@ -278,7 +278,7 @@ def _reduced_axes(site: Site, since: int) -> tuple[int, ...]:
     return found
 
 
-def _kept(site: Site, axes: tuple[int, ...]) -> Shape:
+def _kept_shape(site: Site, axes: tuple[int, ...]) -> Shape:
     """The shape of the value of a node that reduces over these axes."""
     kept = flag_attribute(site, "keepdims", 1)
     return tuple(1 if i in axes else size for i, size in enumerate(site.shape()) if kept or i not in axes)
@@ -287,7 +287,7 @@ def _kept(site: Site, axes: tuple[int, ...]) -> Shape:
 def _reduce_sum(site: Site, draft: Draft) -> Sequence[str]:
     axes = _reduced_axes(site, 13)
     return (
-        draft.reshaped(draft.put("ReduceSum", site.inputs[0], axes=axes), _kept(site, axes))
+        draft.reshaped(draft.put("ReduceSum", site.inputs[0], axes=axes), _kept_shape(site, axes))
         if axes
         else site.inputs[0],
     )
@@ -304,7 +304,7 @@ def _reduce_mean(site: Site, draft: Draft) -> Sequence[str]:
         return (pooled if flag_attribute(site, "keepdims", 1) else draft.put("Flatten", pooled, shape=shape[:2]),)
     count = math.prod(shape[axis] for axis in axes)
     mean = draft.put("Div", draft.put("ReduceSum", x, axes=axes), draft.constant(count))
-    return (draft.reshaped(mean, _kept(site, axes)),)
+    return (draft.reshaped(mean, _kept_shape(site, axes)),)
 
 
 def _reduce_extreme(site: Site, draft: Draft) -> Sequence[str]:
@@ -312,7 +312,7 @@ def _reduce_extreme(site: Site, draft: Draft) -> Sequence[str]:
     axes, shape = _reduced_axes(site, 18), site.shape()
     if not axes:
         return (site.inputs[0],)
-    x = site.inputs[0] if site.op == "ReduceMax" else _negative(draft, site.inputs[0])
+    x = site.inputs[0] if site.op == "ReduceMax" else _put_negative(draft, site.inputs[0])
     # the reduced axes go last, where they become one, under one window of a pooling
     perm = (*(axis for axis in range(len(shape)) if axis not in axes), *axes)
     if perm != tuple(range(len(shape))):
@@ -320,8 +320,8 @@ def _reduce_extreme(site: Site, draft: Draft) -> Sequence[str]:
     size = math.prod(shape[axis] for axis in axes)
     x = draft.reshaped(x, (1, math.prod(shape) // size, size))
     x = draft.put("MaxPool", x, kernel_shape=(size,), **_ONE_DIMENSIONAL)
-    x = x if site.op == "ReduceMax" else _negative(draft, x)
-    return (draft.reshaped(x, _kept(site, axes)),)
+    x = x if site.op == "ReduceMax" else _put_negative(draft, x)
+    return (draft.reshaped(x, _kept_shape(site, axes)),)
 
 
 def _norm(site: Site, draft: Draft) -> Sequence[str]:
@@ -340,7 +340,7 @@ def _norm(site: Site, draft: Draft) -> Sequence[str]:
         x = draft.put("Sqrt", x)
     elif site.op in ("ReduceLogSum", "ReduceLogSumExp"):
         x = draft.put("Log", x)
-    return (draft.reshaped(x, _kept(site, axes)),)
+    return (draft.reshaped(x, _kept_shape(site, axes)),)
 
 
 def _mean(site: Site, draft: Draft) -> Sequence[str]:
@@ -353,16 +353,16 @@ def _celu(site: Site, draft: Draft) -> Sequence[str]:
     if not alpha > 0:
         raise site.fail("takes a positive alpha")
     scale = draft.constant(alpha)
-    return (draft.put("Mul", draft.put("Elu", draft.put("Div", operands(site, 1)[0], scale), alpha=1.0), scale),)
+    return (draft.put("Mul", draft.put("Elu", draft.put("Div", operand_names(site, 1)[0], scale), alpha=1.0), scale),)
 
 
 def _mish(site: Site, draft: Draft) -> Sequence[str]:
-    x = operands(site, 1)[0]
+    x = operand_names(site, 1)[0]
     return (draft.put("Mul", x, draft.put("Tanh", draft.put("Softplus", x))),)
 
 
 def _less(site: Site, draft: Draft) -> Sequence[str]:
-    first, second = operands(site, 2)
+    first, second = operand_names(site, 2)
     return (draft.put(site.op.replace("Less", "Greater"), second, first),)
 
 
@@ -394,7 +394,7 @@ def _depth_to_space(site: Site, draft: Draft) -> Sequence[str]:
     parts, perm = (
         ((size, size, inner), (0, 3, 4, 1, 5, 2)) if mode == b"DCR" else ((inner, size, size), (0, 1, 4, 2, 5, 3))
     )
-    x = draft.reshaped(operands(site, 1)[0], (n, *parts, height, width))
+    x = draft.reshaped(operand_names(site, 1)[0], (n, *parts, height, width))
     return (draft.reshaped(draft.put("Transpose", x, perm=perm), (n, inner, height * size, width * size)),)
 
 
@@ -403,7 +403,7 @@ def _space_to_depth(site: Site, draft: Draft) -> Sequence[str]:
     if len(shape) != 4 or size < 1 or shape[2] % size or shape[3] % size:
         raise site.fail(f"block size {size} does not fit a value of shape {list(shape)}")
     n, channels, height, width = shape
-    x = draft.reshaped(operands(site, 1)[0], (n, channels, height // size, size, width // size, size))
+    x = draft.reshaped(operand_names(site, 1)[0], (n, channels, height // size, size, width // size, size))
     x = draft.put("Transpose", x, perm=(0, 3, 5, 1, 2, 4))
     return (draft.reshaped(x, (n, channels * size**2, height // size, width // size)),)
 
@@ -411,7 +411,7 @@ def _space_to_depth(site: Site, draft: Draft) -> Sequence[str]:
 def _group_normalization(site: Site, draft: Draft) -> Sequence[str]:
     """Of each channel, or of each of several groups of channels, over all places."""
     # until opset 21 GroupNormalization had a scale for each group: the shape of the scale below refuses those
-    (x, scale, shift), shape = operands(site, 3), site.shape()
+    (x, scale, shift), shape = operand_names(site, 3), site.shape()
     groups = integer_attribute(site, "num_groups", 0) if site.op == "GroupNormalization" else shape[1]
     epsilon = real_attribute(site, "epsilon", float(np.float32(1e-5)))
     if len(shape) < 3 or groups < 1 or shape[1] % groups or not epsilon > 0 or site.shape(1) != shape[1:2]:

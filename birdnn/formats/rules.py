@@ -21,7 +21,7 @@ from typing import NoReturn, SupportsFloat
 
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError, SpecError
-from birdnn.formats.dnf import And, Atom, Formula, Or, Term, Variable, build_regions, compare, negated
+from birdnn.formats.dnf import And, Atom, Formula, Or, Term, Variable, build_regions, compare_terms, negated
 from birdnn.spec import Property
 
 MAX_LENGTH = 20_000
@@ -84,11 +84,11 @@ def parse_rule(text: str, names: Names) -> Formula:
     return _Rule(text, names).whole()
 
 
-def variables(formula: Formula) -> frozenset[Variable]:
+def variables_of(formula: Formula) -> frozenset[Variable]:
     """Those that a formula speaks about."""
     if isinstance(formula, Atom):
         return frozenset(formula.term.factors)
-    return frozenset().union(*(variables(part) for part in formula.parts))
+    return frozenset().union(*(variables_of(part) for part in formula.parts))
 
 
 @dataclass(slots=True)
@@ -190,12 +190,12 @@ class _Rule:
             relation = "=" if self.word == "==" else self.word
             self.place += 1
             right = self.sum()
-            parts.append(compare(relation, left, right, 1))
+            parts.append(compare_terms(relation, left, right, 1))
             left = right
         if not parts:
             self.fail("expected a comparison such as <= or >, is max, is min, or in [a, b]")
         for part in parts:
-            if not variables(part):
+            if not variables_of(part):
                 self.place = begin
                 self.fail("numbers alone are compared here")
         return parts[0] if len(parts) == 1 else And(tuple(parts))
@@ -217,7 +217,9 @@ class _Rule:
             self.place = begin
             self.fail("the network has one output only, which is always the largest and the smallest")
         # at least every other output, so that a tie makes both the largest
-        formula = And(tuple(compare(relation, term, Term({other: Fraction(1)}, Fraction(0)), 1) for other in others))
+        formula = And(
+            tuple(compare_terms(relation, term, Term({other: Fraction(1)}, Fraction(0)), 1) for other in others)
+        )
         return negated(formula) if inverted else formula
 
     def range(self, term: Term) -> Formula:
@@ -228,7 +230,7 @@ class _Rule:
         self.need("]")
         if not low.factors and not high.factors and low.constant > high.constant:
             self.fail("this range is empty: its first end is above its second")
-        return And((compare(">=", term, low, 1), compare("<=", term, high, 1)))
+        return And((compare_terms(">=", term, low, 1), compare_terms("<=", term, high, 1)))
 
     # --- sums
 
@@ -287,7 +289,7 @@ class _Rule:
         return self.fail("expected a number or the name of an input or output")
 
 
-def bounds_of(given: Mapping[str, object], names: Names, what: str) -> Formula:
+def ranges_formula(given: Mapping[str, object], names: Names, what: str) -> Formula:
     """The formula of ``{"x0": (0.8, 1), "x1": 0.5}``: ranges of inputs, or single values.
 
     Raises:
@@ -302,11 +304,11 @@ def bounds_of(given: Mapping[str, object], names: Names, what: str) -> Formula:
         low, high = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
         term = Term({variable: Fraction(1)}, Fraction(0))
         for relation, end in ((">=", low), ("<=", high)):
-            parts.append(compare(relation, term, Term({}, _exact(f"{what}: {name}", end)), 1))
+            parts.append(compare_terms(relation, term, Term({}, _exact_number(f"{what}: {name}", end)), 1))
     return And(tuple(parts))
 
 
-def _exact(what: str, value: object) -> Fraction:
+def _exact_number(what: str, value: object) -> Fraction:
     """A float stands for its shortest decimal, as people write it: 0.1 is a tenth."""
     if isinstance(value, int | Fraction) and not isinstance(value, bool):
         return Fraction(value)
@@ -352,7 +354,7 @@ def rule_property(
     """
     for what, said in (("when", when), ("domain", domain)):
         # a condition of outputs would ask less of the network than the words say
-        if outputs := sorted(f"y{index}" for kind, index in variables(said) if kind == "Y"):
+        if outputs := sorted(f"y{index}" for kind, index in variables_of(said) if kind == "Y"):
             told = f"{what} speaks about inputs; {', '.join(outputs)} belongs to what must never or always come out"
             raise SpecError(told)
     _require_inside(when, domain, names, within)

@@ -22,10 +22,10 @@ from torch import Tensor
 from birdnn.chain import Affine, NotAChain
 from birdnn.decimals import FORM, parse_number
 from birdnn.errors import MismatchError
-from birdnn.formats.toml import validated
+from birdnn.formats.toml import read_validated
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network, weights_sha256
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.spec import Property, Scaling
 
 BUNDLED = ("acasxu", "hcas", "vcas")
@@ -45,7 +45,7 @@ def _in_range(value: Decimal) -> Decimal:
     return value
 
 
-def _no_less(value: Decimal) -> Decimal:
+def _require_least(value: Decimal) -> Decimal:
     if value < 1 / LARGEST:
         raise ValueError(f"{value}: a positive number of at least {1 / LARGEST} is expected")
     return value
@@ -72,7 +72,7 @@ class Quantity(_Table):
     lower: Exact | None = None
     upper: Exact | None = None
     mean: Exact = Decimal(0)
-    range: Annotated[Exact, AfterValidator(_no_less)] = Decimal(1)
+    range: Annotated[Exact, AfterValidator(_require_least)] = Decimal(1)
 
 
 class Domain(_Table):
@@ -174,8 +174,8 @@ class Suite:
     @classmethod
     def load(cls, where: str | Path) -> Self:
         """The suite of a bundled name (``"acasxu"``) or of a TOML file."""
-        path = bundled(where) if isinstance(where, str) and where in BUNDLED else Path(where)
-        return cls(path, validated(path, _SuiteFile))
+        path = bundled_path(where) if isinstance(where, str) and where in BUNDLED else Path(where)
+        return cls(path, read_validated(path, _SuiteFile))
 
     @property
     def name(self) -> str:
@@ -226,7 +226,7 @@ class Suite:
 
     def domain(self) -> tuple[Tensor, Tensor]:
         """The declared input domain in network units: lower and upper corner, (n_inputs,) float64."""
-        return _corners(self.content.domain)
+        return _domain_corners(self.content.domain)
 
     def recognise(self, net: Network) -> Entry | None:
         """The entry that computes what `net` does, whatever its file is called and whether ONNX or NNet; else None."""
@@ -256,12 +256,12 @@ class Suite:
         raise MismatchError(f"suite {self.name!r} states no property {name!r}; it states {', '.join(self.texts)}")
 
 
-def bundled(name: str) -> Path:
+def bundled_path(name: str) -> Path:
     """Where the package keeps the suite `name`."""
     return Path(__file__).resolve().parent.parent / "data" / "properties" / f"{name}.toml"
 
 
-def recognise(net: Network) -> tuple[Suite, Entry] | None:
+def recognise_bundled(net: Network) -> tuple[Suite, Entry] | None:
     """The bundled suite and entry that know `net` by its weights, if any does."""
     for name in BUNDLED:
         suite = Suite.load(name)
@@ -293,7 +293,7 @@ def content_key(net: Network) -> str | None:
     return digest.hexdigest()
 
 
-@reads
+@guarded_reader
 def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
     """An input domain in network units: lower and upper corner, (n_inputs,) float64.
 
@@ -304,25 +304,25 @@ def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
     """
     path = Path(path)
     if path.name.removesuffix(".gz").endswith(".vnnlib"):
-        return hull(read_property(path))
-    return _corners(validated(path, Domain))
+        return property_hull(read_property(path))
+    return _domain_corners(read_validated(path, Domain))
 
 
-def hull(prop: Property) -> tuple[Tensor, Tensor]:
+def property_hull(prop: Property) -> tuple[Tensor, Tensor]:
     """The smallest box around all regions of `prop`: lower and upper corner, (n_inputs,) float64."""
     lower = torch.stack([region.lower for region in prop.regions]).amin(0)
     upper = torch.stack([region.upper for region in prop.regions]).amax(0)
     return lower, upper
 
 
-def _corners(domain: Domain) -> tuple[Tensor, Tensor]:
+def _domain_corners(domain: Domain) -> tuple[Tensor, Tensor]:
     """Corners as float64, rounded outward."""
-    lower = [_rounded(value, -math.inf) for value in domain.lower]
-    upper = [_rounded(value, math.inf) for value in domain.upper]
+    lower = [_round_decimal(value, -math.inf) for value in domain.lower]
+    upper = [_round_decimal(value, math.inf) for value in domain.upper]
     return torch.tensor(lower, dtype=torch.float64), torch.tensor(upper, dtype=torch.float64)
 
 
-def _rounded(value: Decimal, towards: float) -> float:
+def _round_decimal(value: Decimal, towards: float) -> float:
     """The nearest float64 that does not lie on the wrong side of `value`."""
     nearest = float(value)
     # compared exactly: a decimal as a float is what has just been rounded

@@ -12,7 +12,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.formats.export import onnx_attributes
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
-from birdnn.formats.onnx import parsed, serialised
+from birdnn.formats.onnx import parse_model, serialise_model
 from birdnn.formats.tensors import embed_external, lift_constants, put_tensor, read_tensor
 from birdnn.graph import Node
 
@@ -38,7 +38,7 @@ def bytes_with_nodes(original: str | Path, values: Mapping[str, Tensor], replace
         FormatError: `original` cannot be read.
         MismatchError: it has no such initialiser or node, or already a value of a new one's name; not finite values.
     """
-    model = parsed(read_bytes(original, NETWORK_BYTES), str(original))
+    model = parse_model(read_bytes(original, NETWORK_BYTES), str(original))
     embed_external(model, original, NETWORK_BYTES)
     # also what an old node reads: its numbers may lie in Constant nodes, and their data type is that of the new ones
     olds = (node for node in model.graph.node if replaced.keys() & set(node.output))
@@ -50,11 +50,11 @@ def bytes_with_nodes(original: str | Path, values: Mapping[str, Tensor], replace
         read_tensor(tensors[name], str(original))
         put_tensor(tensors[name], value.detach().cpu().numpy())
     for output, (nodes, made) in replaced.items():
-        _replace(model.graph, output, nodes, made, str(original))
-    return serialised(model, str(original))
+        _replace_node(model.graph, output, nodes, made, str(original))
+    return serialise_model(model, str(original))
 
 
-def _replace(
+def _replace_node(
     graph: onnx.GraphProto, output: str, nodes: tuple[Node, ...], tensors: Mapping[str, Tensor], path: str
 ) -> None:
     """Put nodes in the place of the one that makes ``output``."""
@@ -68,7 +68,7 @@ def _replace(
             raise MismatchError(f"{path} has a value {name!r} already, which a new one would be called")
     # the first input is the value that comes in
     orphans = [name for name in old.input[1:] if name]
-    after = [_proto(node, old.name if node is nodes[-1] else f"{old.name}__{i}") for i, node in enumerate(nodes)]
+    after = [_node_proto(node, old.name if node is nodes[-1] else f"{old.name}__{i}") for i, node in enumerate(nodes)]
     # copies: what is deleted from a protobuf list is gone with it
     later = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node[place + 1 :]]
     del graph.node[place:]
@@ -80,7 +80,7 @@ def _replace(
     declared = {value.name for value in graph.input}
     for name in orphans:
         if name not in read:
-            _remove(graph, name)
+            _remove_initialiser(graph, name)
     for name, value in tensors.items():
         tensor = numpy_helper.from_array(value.detach().cpu().numpy().astype(kind), name)
         graph.initializer.append(tensor)
@@ -88,13 +88,13 @@ def _replace(
             graph.input.append(helper.make_tensor_value_info(name, dtype, list(tensor.dims)))
 
 
-def _remove(graph: onnx.GraphProto, name: str) -> None:
+def _remove_initialiser(graph: onnx.GraphProto, name: str) -> None:
     for entries in (graph.initializer, graph.input, graph.value_info):
         for place in reversed([i for i, entry in enumerate(entries) if entry.name == name]):
             del entries[place]
 
 
-def _proto(node: Node, name: str) -> onnx.NodeProto:
+def _node_proto(node: Node, name: str) -> onnx.NodeProto:
     """A node as the file has it."""
     attributes = {key: value for key, value in onnx_attributes(node).items() if not _says_nothing(key, value)}
     return helper.make_node(node.op, list(node.inputs), [node.output], name=name, **attributes)

@@ -185,7 +185,7 @@ def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     folder, shown = Path(path).parent.resolve(), repr(location[:_SHOWN])
-    offset, length = (_size(entries.get(key, default), key, path, place) for key, default in _SIZES)
+    offset, length = (_parse_size(entries.get(key, default), key, path, place) for key, default in _SIZES)
     try:
         # links are followed before the comparison: one inside the folder may lead out of it
         target = (folder / location).resolve()
@@ -209,7 +209,7 @@ def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
         raise FormatError(str(path), place, f"external data cannot be read: {error.strerror}") from None
 
 
-def _size(text: str, key: str, path: str | Path, place: str) -> int:
+def _parse_size(text: str, key: str, path: str | Path, place: str) -> int:
     """An entry of external data that counts bytes; -1 where a length means the rest of the file."""
     # digits are counted before `int`, whose time grows with the square of their number
     if not (text == "-1" and key == "length") and not (text.isascii() and text.isdigit() and len(text) < 20):

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from birdnn.errors import OutputError
-from birdnn.formats.files import UNFINISHED, staged, unwritable
+from birdnn.formats.files import UNFINISHED, staged, unwritable_error
 
 
 class Together:
@@ -80,12 +80,12 @@ class Together:
                     now.rename(was)
             self.discard()
             if isinstance(error, OSError):
-                raise unwritable(at, error) from None
+                raise unwritable_error(at, error) from None
             raise
         # the new names first have to be on the disk, then what they replace may go
         for folder in {path.parent for path in self._new}:
-            _settle(folder)
-        self._release()
+            _sync_folder(folder)
+        self._close_handles()
         for _, hidden in aside:
             with suppress(OSError):
                 hidden.unlink()
@@ -95,9 +95,9 @@ class Together:
         for temporary in self._written:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        self._release()
+        self._close_handles()
 
-    def _release(self) -> None:
+    def _close_handles(self) -> None:
         for handle in self._written.values():
             os.close(handle)
         self._written, self._new, self._gone = {}, {}, []
@@ -122,7 +122,7 @@ def all_or_none() -> Iterator[Together]:
         together.discard()
 
 
-def _settle(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Put the names of a folder's files onto the disk, where the system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

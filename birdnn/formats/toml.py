@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from birdnn.decimals import FORM, MAX_DIGITS, parse_number
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 
 MAX_BYTES = 16 * 2**20
 """Largest file that is read, compressed or not."""
@@ -34,8 +34,8 @@ _INTEGER_BITS = 4 * MAX_DIGITS
 T = TypeVar("T", bound=BaseModel)
 
 
-@reads
-def validated(path: str | Path, model: type[T]) -> T:
+@guarded_reader
+def read_validated(path: str | Path, model: type[T]) -> T:
     """The file as a `model`, decimals exact.
 
     Raises:
@@ -51,7 +51,7 @@ def validated(path: str | Path, model: type[T]) -> T:
         raise FormatError(str(path), f"key {place}" if place else "", told) from error
 
 
-@reads
+@guarded_reader
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a file, decimals as `Decimal`.
 
@@ -64,11 +64,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise FormatError(str(path), f"byte {error.start}", "not UTF-8 text") from error
     # before the library reads it, whose time is what this limits
     if long := _LONG_KEY.search(text):
-        raise FormatError(str(path), _line(text, long.start()), f"a key of more than {MAX_PARTS} parts")
+        raise FormatError(str(path), _line_place(text, long.start()), f"a key of more than {MAX_PARTS} parts")
     try:
-        found = tomllib.loads(text, parse_float=_decimal)
+        found = tomllib.loads(text, parse_float=_parse_decimal)
     except _Absurd as error:
-        place = _line(text, text.find(error.text))
+        place = _line_place(text, text.find(error.text))
         raise FormatError(str(path), place, f"{error.text[:40]!r} is out of range; we read {FORM}") from None
     except tomllib.TOMLDecodeError as error:
         raise FormatError(str(path), "", f"not TOML: {error}") from error
@@ -76,7 +76,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise FormatError(str(path), "", f"not TOML that we read: nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:  # Python's own limit on the digits of an integer
         raise FormatError(str(path), "", f"an integer is too long; we read {FORM}") from error
-    for key, value, depth in _values(found):
+    for key, value, depth in _nested_values(found):
         if depth > MAX_DEPTH:
             raise FormatError(str(path), f"key {key}", f"nested deeper than {MAX_DEPTH}")
         if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
@@ -92,7 +92,7 @@ class _Absurd(Exception):
         self.text = text
 
 
-def _decimal(text: str) -> Decimal:
+def _parse_decimal(text: str) -> Decimal:
     plain = text.replace("_", "")
     # both are TOML: the model that wants a finite number names the key
     if plain.lstrip("+-") not in ("inf", "nan") and parse_number(plain) is None:
@@ -100,11 +100,11 @@ def _decimal(text: str) -> Decimal:
     return Decimal(plain)
 
 
-def _line(text: str, place: int) -> str:
+def _line_place(text: str, place: int) -> str:
     return f"line {text.count(chr(10), 0, max(place, 0)) + 1}"
 
 
-def _values(tables: dict[str, Any]) -> Iterator[tuple[str, Any, int]]:
+def _nested_values(tables: dict[str, Any]) -> Iterator[tuple[str, Any, int]]:
     """Every value, with the first-level key that it is under and how deep it lies there."""
     waiting = [(key, value, 1) for key, value in tables.items()]  # no recursion: depth is what is counted
     while waiting:

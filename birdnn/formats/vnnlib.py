@@ -33,13 +33,13 @@ from birdnn.formats.dnf import (
     Term,
     Variable,
     build_regions,
-    compare,
+    compare_terms,
     negated,
     relates_inputs,
 )
-from birdnn.formats.files import decompressed, read_stored, sha256, stem_and_kind
+from birdnn.formats.files import read_stored, sha256, stem_and_kind, unpack_gzip
 from birdnn.formats.vnnlib2 import Query, read_query
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.spec import Property, Region
 
 MAX_BYTES = 1 << 26
@@ -91,7 +91,7 @@ class Source:
         return FormatError(self.path, f"line {line}" if line else "", problem)
 
 
-@reads
+@guarded_reader
 def read_property(path: str | Path, *, deciding: bool = False, relating: bool = False) -> Property:
     """Read a VNN-LIB property, plain or ``.gz``, version 1.0 or 2.0.
 
@@ -112,28 +112,28 @@ def read_property(path: str | Path, *, deciding: bool = False, relating: bool = 
 def read_property_bytes(path: str | Path) -> tuple[str, str]:
     """A property's text, and the sha256 of its file as stored."""
     stored = read_stored(path, MAX_BYTES)
-    return _text(stored, path), sha256(stored)
+    return _decode_text(stored, path), sha256(stored)
 
 
-def _text(stored: bytes, path: str | Path) -> str:
-    data = decompressed(stored, path, MAX_BYTES)
+def _decode_text(stored: bytes, path: str | Path) -> str:
+    data = unpack_gzip(stored, path, MAX_BYTES)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(str(path), f"byte {error.start}", "not text in UTF-8") from None
 
 
-@reads
+@guarded_reader
 def read_declared(path: str | Path) -> Query | None:
     """What a 2.0 query says about its network and tensors; None of a 1.0 property, which names none.
 
     Raises:
         FormatError: see `read_property`.
     """
-    return declared_in(read_property_bytes(path)[0], str(path))
+    return query_in_text(read_property_bytes(path)[0], str(path))
 
 
-def declared_in(text: str, path: str) -> Query | None:
+def query_in_text(text: str, path: str) -> Query | None:
     """See `read_declared`, of a file's text."""
     if not any(_speaks_version_2(command) for command in read_groups(text, Source(path))):
         return None
@@ -201,7 +201,7 @@ def parse_property(
     )
 
 
-def _tokens(text: str, source: Source) -> Iterator[Token]:
+def _split_tokens(text: str, source: Source) -> Iterator[Token]:
     line = 1
     for match in _TOKEN.finditer(text):
         if match["line"]:
@@ -221,7 +221,7 @@ def read_groups(text: str, source: Source) -> list[Group]:
     """
     commands: list[Group] = []
     stack: list[Group] = []
-    for count, token in enumerate(_tokens(text, source)):
+    for count, token in enumerate(_split_tokens(text, source)):
         if count >= MAX_TOKENS:
             raise source.fail(token.line, f"the text has more than {MAX_TOKENS:,} words")
         if token.text == "(":
@@ -242,12 +242,12 @@ def read_groups(text: str, source: Source) -> list[Group]:
     return commands
 
 
-def _head(group: Group) -> str:
+def _head_word(group: Group) -> str:
     return group.parts[0].text if group.parts and isinstance(group.parts[0], Token) else ""
 
 
 def _speaks_version_2(command: Group) -> bool:
-    head, rest = _head(command), command.parts[1:]
+    head, rest = _head_word(command), command.parts[1:]
     versioned = head == "vnnlib-version" and rest and isinstance(rest[0], Token) and rest[0].text.startswith("<2")
     return head == "declare-network" or bool(versioned)
 
@@ -266,13 +266,13 @@ def _read_commands(commands: Iterable[Group], source: Source) -> tuple[_Sizes, F
     pending: list[Group] = []
     last, asked = "", False
     for command in commands:
-        head = _head(command)
+        head = _head_word(command)
         # what stands behind would belong to another question
         if last == "exit" or (asked and head not in _IGNORED):
             raise source.fail(command.line, f"{head[:40]!r} comes after ({'exit' if last == 'exit' else 'check-sat'})")
         last, asked = head, asked or head == "check-sat"
         if head in ("declare-const", "declare-fun"):
-            _declare(command, declared, source)
+            _read_declaration(command, declared, source)
         elif head == "assert":
             if len(command.parts) != 2:
                 raise source.fail(command.line, "assert takes one formula")
@@ -280,15 +280,15 @@ def _read_commands(commands: Iterable[Group], source: Source) -> tuple[_Sizes, F
         elif head not in _IGNORED:
             raise source.fail(command.line, f"command {head[:40]!r} is not known")
     # assertions wait until here: which input a name with several indices is depends on all declarations
-    numbered, sizes = _numbered(declared, source)
+    numbered, sizes = _number_variables(declared, source)
     reader = _Reader(source, numbered)
     asserted.extend(reader.formula(command.parts[1]) for command in pending)
     return sizes, And(tuple(asserted))
 
 
-def _declare(command: Group, declared: dict[str, int], source: Source) -> None:
+def _read_declaration(command: Group, declared: dict[str, int], source: Source) -> None:
     parts = command.parts
-    if _head(command) == "declare-fun":
+    if _head_word(command) == "declare-fun":
         if len(parts) != 4 or not isinstance(parts[2], Group) or parts[2].parts:
             raise source.fail(command.line, "declare-fun takes a name, () and Real")
         parts = [*parts[:2], parts[3]]
@@ -305,7 +305,7 @@ def _declare(command: Group, declared: dict[str, int], source: Source) -> None:
     declared[words[1]] = command.line
 
 
-def _numbered(declared: Mapping[str, int], source: Source) -> tuple[dict[str, Variable], _Sizes]:
+def _number_variables(declared: Mapping[str, int], source: Source) -> tuple[dict[str, Variable], _Sizes]:
     """Which input or output each name stands for, and how many there are."""
     numbered: dict[str, Variable] = {}
     counts, open_ended = {"X": 0, "Y": 0}, True
@@ -355,18 +355,18 @@ class _Reader:
             if part.text in ("true", "false"):
                 return And(()) if part.text == "true" else Or(())
             raise self.source.fail(part.line, f"{part.text[:40]!r} is no formula")
-        head, rest = _head(part), part.parts[1:]
+        head, rest = _head_word(part), part.parts[1:]
         if head in _CONNECTIVES:
-            return self._connected(head, [self.formula(inner) for inner in rest], part.line)
+            return self._join_formulas(head, [self.formula(inner) for inner in rest], part.line)
         if head not in ("<=", ">=", "<", ">", "="):
             raise self.source.fail(part.line, f"{head[:40]!r} is neither and, or, not, => nor a comparison")
         if len(rest) < 2:
             raise self.source.fail(part.line, f"{head!r} takes at least two terms")
         terms = [self.term(inner) for inner in rest]
         # a chain is each of its links
-        return And(tuple(compare(head, left, right, part.line) for left, right in pairwise(terms)))
+        return And(tuple(compare_terms(head, left, right, part.line) for left, right in pairwise(terms)))
 
-    def _connected(self, head: str, parts: list[Formula], line: int) -> Formula:
+    def _join_formulas(self, head: str, parts: list[Formula], line: int) -> Formula:
         if head in ("and", "or"):
             return And(tuple(parts)) if head == "and" else Or(tuple(parts))
         if (head == "=>" and len(parts) < 2) or (head in ("not", "assert") and len(parts) != 1):
@@ -377,8 +377,8 @@ class _Reader:
 
     def term(self, part: Token | Group) -> Term:
         if isinstance(part, Token):
-            return self._word(part)
-        head, line = _head(part), part.line
+            return self._read_word(part)
+        head, line = _head_word(part), part.line
         terms = [self.term(inner) for inner in part.parts[1:]]
         if head not in ("+", "-", "*", "/") or not terms or (head == "/" and len(terms) < 2):
             raise self.source.fail(line, f"{head[:40]!r} with {len(terms)} terms is no arithmetic we know")
@@ -386,13 +386,13 @@ class _Reader:
             return terms[0].times(Fraction(-1))
         total = terms[0]
         for term in terms[1:]:
-            total = self._combine(head, total, term, line)
+            total = self._combine_terms(head, total, term, line)
             # after each step: every product adds the digits of both of its factors
             if total.is_absurd():
                 raise self.source.fail(line, "its numbers grow too long")
         return total
 
-    def _combine(self, head: str, left: Term, right: Term, line: int) -> Term:
+    def _combine_terms(self, head: str, left: Term, right: Term, line: int) -> Term:
         if head in ("+", "-"):
             return left.plus(right, Fraction(1 if head == "+" else -1))
         if head == "*" and not left.factors:
@@ -405,7 +405,7 @@ class _Reader:
             raise self.source.fail(line, "division by zero")
         return left.times(1 / right.constant)
 
-    def _word(self, token: Token) -> Term:
+    def _read_word(self, token: Token) -> Term:
         if key := self.declared.get(token.text):
             return Term({key: Fraction(1)}, Fraction(0))
         if _VARIABLE.fullmatch(token.text):

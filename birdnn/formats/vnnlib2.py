@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError
-from birdnn.formats.dnf import MAX_EXPONENT, And, Formula, Or, Term, compare
+from birdnn.formats.dnf import MAX_EXPONENT, And, Formula, Or, Term, compare_terms
 from birdnn.later import later
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ def read_query(text: str, path: str) -> Query:
     try:
         query = vnnlib.parse_query_string(text)
     except (vnnlib.VNNLibException, IndexError, ValueError, OverflowError, RuntimeError) as error:
-        raise _refusal(str(error), path) from None
+        raise _parser_error(str(error), path) from None
     networks = list[Declared]()
     for net in query.networks:
         if len(net.inputs) != 1 or len(net.outputs) != 1 or net.hidden:
             problem = f"network {net.name!r} must have one input, one output and no hidden tensors"
             raise FormatError(path, "", problem)
         before = Query(tuple(networks), And(()))
-        first, second = _tensor(net.inputs[0], "X", path), _tensor(net.outputs[0], "Y", path)
+        first, second = _read_tensor(net.inputs[0], "X", path), _read_tensor(net.outputs[0], "Y", path)
         first, second = replace(first, first=before.n_inputs), replace(second, first=before.n_outputs)
         networks.append(Declared(net.name, first, second, net.isometric_to or "", net.equal_to or ""))
     if not networks:
@@ -136,7 +136,7 @@ def read_query(text: str, path: str) -> Query:
     return replace(read, formula=And(tuple(walker.formula(assertion.expr) for assertion in query.assertions)))
 
 
-def _refusal(message: str, path: str) -> FormatError:
+def _parser_error(message: str, path: str) -> FormatError:
     """The first complaint of the package ``vnnlib``, which gives JSON or a sentence with a line."""
     try:
         first = json.loads(message)["errors"][0]
@@ -145,7 +145,7 @@ def _refusal(message: str, path: str) -> FormatError:
         return FormatError(path, "", f"no VNN-LIB 2.0 query: {message.strip().partition(chr(10))[0][:300]}")
 
 
-def _tensor(declaration: Any, kind: str, path: str) -> Tensor:
+def _read_tensor(declaration: Any, kind: str, path: str) -> Tensor:
     dtype = declaration.dtype.name
     element = _ELEMENTS.get(dtype)
     if element is None:
@@ -171,14 +171,14 @@ class _Walker:
         if kind in ("And", "Or"):
             parts = tuple(self.formula(part) for part in node.args)
             return And(parts) if kind == "And" else Or(parts)
-        line = _line(node)
+        line = _line_of_node(node)
         if kind == "NotEqual":
             left, right = self.term(node.lhs, line), self.term(node.rhs, line)
             # a region is convex, and what differs is not: one branch for each side
-            return Or((compare("<", left, right, line), compare(">", left, right, line)))
+            return Or((compare_terms("<", left, right, line), compare_terms(">", left, right, line)))
         if kind not in _RELATIONS:
             raise self.fail(line, f"{kind} is not supported")
-        return compare(_RELATIONS[kind], self.term(node.lhs, line), self.term(node.rhs, line), line)
+        return compare_terms(_RELATIONS[kind], self.term(node.lhs, line), self.term(node.rhs, line), line)
 
     def term(self, node: Any, line: int) -> Term:
         kind = type(node).__name__
@@ -241,7 +241,7 @@ class _Walker:
         return FormatError(self.path, f"line {line}" if line else "", problem)
 
 
-def _line(node: Any) -> int:
+def _line_of_node(node: Any) -> int:
     """Line of the first leaf below a node, 0 where the package gives none."""
     stack = [node]  # comparisons have no line, their leaves do
     while stack:

@@ -34,30 +34,32 @@ def property_text(
         if prop.element == "float32":
             raise SpecError(f"property {prop.name!r} is a query over float32, which VNN-LIB 1.0 has no words for")
         variables = [*(f"X_{i}" for i in range(prop.n_inputs)), *(f"Y_{j}" for j in range(prop.n_outputs))]
-        return _whole(prop, [f"(declare-const {name} Real)" for name in variables], _Writer(lambda v, i: f"{v}_{i}"))
+        return _whole_text(
+            prop, [f"(declare-const {name} Real)" for name in variables], _Writer(lambda v, i: f"{v}_{i}")
+        )
     inputs, outputs = shapes or ((prop.n_inputs,), (prop.n_outputs,))
     declared = [
         "(vnnlib-version <2.0>)",
         "(declare-network N",
-        f"  (declare-input X {prop.element} {_shape(inputs)})",
-        f"  (declare-output Y {prop.element} {_shape(outputs)}))",
+        f"  (declare-input X {prop.element} {_shape_text(inputs)})",
+        f"  (declare-output Y {prop.element} {_shape_text(outputs)}))",
     ]
-    places = {"X": _indices(inputs), "Y": _indices(outputs)}
-    return _whole(prop, declared, _Writer(lambda v, i: f"{v}{places[v][i]}", typed=True))
+    places = {"X": _index_texts(inputs), "Y": _index_texts(outputs)}
+    return _whole_text(prop, declared, _Writer(lambda v, i: f"{v}{places[v][i]}", typed=True))
 
 
-def _shape(sizes: Sequence[int]) -> str:
+def _shape_text(sizes: Sequence[int]) -> str:
     return f"[{','.join(map(str, sizes))}]"
 
 
-def _indices(sizes: Sequence[int]) -> list[str]:
+def _index_texts(sizes: Sequence[int]) -> list[str]:
     """The places of a tensor in C order, as version 2.0 writes them."""
-    return [_shape(place) for place in itertools.product(*map(range, sizes))]
+    return [_shape_text(place) for place in itertools.product(*map(range, sizes))]
 
 
-def _whole(prop: Property, declared: Sequence[str], writer: _Writer) -> str:
+def _whole_text(prop: Property, declared: Sequence[str], writer: _Writer) -> str:
     lines = [
-        *_heading(prop),
+        *_heading_comments(prop),
         *declared,
         "(assert (or",
         *(line for region in prop.regions if region.unsafe for line in writer.region(region)),
@@ -66,7 +68,7 @@ def _whole(prop: Property, declared: Sequence[str], writer: _Writer) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _heading(prop: Property) -> Iterator[str]:
+def _heading_comments(prop: Property) -> Iterator[str]:
     """The comments that its text begins with, unless it was read from a file, which may have said something else."""
     if prop.path is None:
         yield from itertools.takewhile(lambda line: line.startswith(";"), prop.text.splitlines())
@@ -104,7 +106,7 @@ class _Writer:
             first = self.name("Y", 0)
             yield f"(<= {first} {first})"  # everything is unsafe
         for row in polytope.rows:
-            yield self.compared("<" if row.strict else "<=", _terms(row), row.bound)
+            yield self.compared("<" if row.strict else "<=", _row_terms(row), row.bound)
 
     def compared(self, sign: str, terms: dict[tuple[str, int], Fraction], bound: Fraction) -> str:
         """``terms sign bound``; a plain comparison where it is one, which solvers without arithmetic read as well."""
@@ -117,7 +119,7 @@ class _Writer:
         if self.typed:
             numbers = [*terms.values(), bound]
             # times a positive number, so that the comparison keeps its direction
-            scale = 1 if all(map(_decimal, numbers)) else math.lcm(*(number.denominator for number in numbers))
+            scale = 1 if all(map(_decimal_text, numbers)) else math.lcm(*(number.denominator for number in numbers))
             terms, bound = {key: factor * scale for key, factor in terms.items()}, bound * scale
         return f"({sign} {self.sum(terms)} {self.number(bound)})"
 
@@ -134,17 +136,17 @@ class _Writer:
 
     def number(self, value: Fraction) -> str:
         """A decimal where there is a short one, else a quotient."""
-        text = _decimal(value)
+        text = _decimal_text(value)
         if not text:
             return f"(/ {'-' if value < 0 else ''}{abs(value.numerator)} {value.denominator})"
         return f"{text}.0" if self.typed and "." not in text else text
 
 
-def _terms(row: Row) -> dict[tuple[str, int], Fraction]:
+def _row_terms(row: Row) -> dict[tuple[str, int], Fraction]:
     return {("Y", index): factor for index, factor in enumerate(row.coefficients) if factor}
 
 
-def _decimal(value: Fraction) -> str:
+def _decimal_text(value: Fraction) -> str:
     """A decimal of fewer than 60 places; empty where none says the number."""
     sign, size = ("-" if value < 0 else ""), abs(value)
     if size.denominator == 1:

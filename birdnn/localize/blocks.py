@@ -27,9 +27,9 @@ from torch import Tensor
 from birdnn.blocks import Block
 from birdnn.errors import MismatchError
 from birdnn.graph import Node
-from birdnn.localize.neighbours import neighbours
-from birdnn.localize.symptoms import SpectrumExamples, Symptoms, suspiciousness, symptoms
-from birdnn.localize.trial import Covered, TrialSettings, covered
+from birdnn.localize.neighbours import adversarial_neighbours
+from birdnn.localize.symptoms import SpectrumExamples, Symptoms, find_symptoms, suspiciousness
+from birdnn.localize.trial import Covered, TrialSettings, try_block
 from birdnn.network import Network
 from birdnn.records import BlockLocalisation, Formula, SuspiciousBlock, SuspiciousNeuron
 
@@ -88,32 +88,34 @@ def localize_blocks(
     Raises:
         MismatchError: no example fails, or none passes, or no block has a convolution to be judged.
     """
-    nodes = [node for block in blocks for node in _own(net, block)]
+    nodes = [node for block in blocks for node in _own_convolutions(net, block)]
     rated = [block for block in blocks if any(node in nodes for node in block.convolutions)]
     if not rated:
         raise MismatchError("no block has a convolution of images whose weights a repair may change")
-    right = _right(net, x, y)
+    right = _is_right(net, x, y)
     if right.all() or not right.any():
         told = f"{int((~right).sum())} examples fail and {int(right.sum())} pass"
         raise MismatchError(f"{told}: at least one that the network gets wrong is needed, and one that it gets right")
     generator = torch.Generator().manual_seed(seed)
-    seen = _gathered(net, x, y, right, settings, generator)
+    seen = _gather_examples(net, x, y, right, settings, generator)
     bad = seen.failing
     evidence = SpectrumExamples(
         failing_x=seen.x[bad], failing_y=seen.y[bad], passing_x=seen.x[~bad], passing_y=seen.y[~bad]
     )
-    found = symptoms(net, nodes, evidence, settings.formula)
+    found = find_symptoms(net, nodes, evidence, settings.formula)
     # the same halves for all blocks, or luck of the draw would rank them
-    halvings = torch.stack([_halves(bad, seen.origin, generator) for _ in range(settings.trial.halvings)])
+    halvings = torch.stack([_split_in_halves(bad, seen.origin, generator) for _ in range(settings.trial.halvings)])
     tried: dict[str, float] = {}
     for done, block in enumerate(rated):
         if not news(block.name, done, len(rated)):
             break
-        counts = covered(net, block, seen.x, seen.y, bad, halvings, settings.trial)
-        tried[block.name] = _value(counts, settings.formula) / _weights(net, block) ** settings.price
+        counts = try_block(net, block, seen.x, seen.y, bad, halvings, settings.trial)
+        tried[block.name] = (
+            _block_suspiciousness(counts, settings.formula) / _weight_count(net, block) ** settings.price
+        )
     return BlockLocalisation(
         formula=settings.formula,
-        blocks=tuple(_described(net, block, tried.get(block.name), found, settings.top) for block in blocks),
+        blocks=tuple(_describe_block(net, block, tried.get(block.name), found, settings.top) for block in blocks),
         failing=seen.n_failing,
         passing=seen.n_passing,
         near_failing=int(bad.sum()) - seen.n_failing,
@@ -134,7 +136,7 @@ class _Seen:
     n_passing: int
 
 
-def _gathered(
+def _gather_examples(
     net: Network, x: Tensor, y: Tensor, right: Tensor, settings: SpectrumSettings, generator: torch.Generator
 ) -> _Seen:
     chosen = []
@@ -150,14 +152,14 @@ def _gathered(
         # neighbours start anywhere around their example: the same one again has another
         beside = torch.cat([*[first] * times, second])
         labels, steps = ys[beside], settings.steps
-        near = neighbours(net, xs[beside], labels, radius=settings.radius, generator=generator, steps=steps)
+        near = adversarial_neighbours(net, xs[beside], labels, radius=settings.radius, generator=generator, steps=steps)
         # a neighbour counts as what the network makes of it, whatever its origin is
-        bad = torch.cat([bad, ~_right(net, near, labels)])
+        bad = torch.cat([bad, ~_is_right(net, near, labels)])
         xs, ys, origin = torch.cat([xs, near]), torch.cat([ys, labels]), torch.cat([origin, beside])
     return _Seen(xs, ys, bad, origin, len(chosen[0]), len(chosen[1]))
 
 
-def _halves(failing: Tensor, origin: Tensor, generator: torch.Generator) -> Tensor:
+def _split_in_halves(failing: Tensor, origin: Tensor, generator: torch.Generator) -> Tensor:
     """Both kinds of examples are halved, at random; neighbours go with the example that they are neighbours of.
 
     Were they divided, a half would be judged by examples next to those it has learnt from, which favours whatever
@@ -174,60 +176,66 @@ def _halves(failing: Tensor, origin: Tensor, generator: torch.Generator) -> Tens
     return torch.where(divided, halves, halves[origin])
 
 
-def _value(counts: Covered, formula: Formula) -> float:
+def _block_suspiciousness(counts: Covered, formula: Formula) -> float:
     """The suspiciousness of a block: the mean over the steps of its trial."""
     values = suspiciousness(counts.failing, counts.passing, counts.n_failing, counts.n_passing, formula)
     return float(values.mean())
 
 
-def _weights(net: Network, block: Block) -> int:
+def _weight_count(net: Network, block: Block) -> int:
     return sum(net.value(name).numel() for name in block.weights(net))
 
 
-def _own(net: Network, block: Block) -> list[Node]:
+def _own_convolutions(net: Network, block: Block) -> list[Node]:
     """Convolutions of images whose weights are the block's own."""
     weights = block.weights(net)
     return [n for n in block.convolutions if n.inputs[1] in weights and net.value(n.inputs[1]).dim() == 4]
 
 
-def _right(net: Network, x: Tensor, y: Tensor) -> Tensor:
+def _is_right(net: Network, x: Tensor, y: Tensor) -> Tensor:
     with torch.no_grad():
         return torch.cat([net(part) for part in torch.split(x, 1024)]).argmax(1) == y
 
 
-def _described(net: Network, block: Block, value: float | None, found: Sequence[Symptoms], top: int) -> SuspiciousBlock:
+def _describe_block(
+    net: Network, block: Block, value: float | None, found: Sequence[Symptoms], top: int
+) -> SuspiciousBlock:
     mine = [entry for entry in found if entry.node in block.convolutions]
-    neurons = sorted((neuron for entry in mine for neuron in _neurons(entry)), key=lambda neuron: -neuron.value)
-    forward, backward = ([value for entry in mine for value in side(entry)] for side in (_forward, _backward))
+    neurons = sorted(
+        (neuron for entry in mine for neuron in _suspicious_neurons(entry)), key=lambda neuron: -neuron.value
+    )
+    forward, backward = (
+        [value for entry in mine for value in side(entry)] for side in (_forward_values, _backward_values)
+    )
     return SuspiciousBlock(
         name=block.name,
         by=block.by,
         nodes=tuple(dict.fromkeys(node.name for node in block.nodes)),
         entry=net.graph.shapes[block.entry][1:],
         exit=net.graph.shapes[block.exit][1:],
-        weights=_weights(net, block),
+        weights=_weight_count(net, block),
         operations=" ".join(node.op for node in block.nodes if node.output in net.graph.dependent),
-        forward=_mean(forward),
-        backward=_mean(backward),
+        forward=_mean_or_zero(forward),
+        backward=_mean_or_zero(backward),
         suspiciousness=value,
         neurons=tuple(neurons[:top]),
-        layers={entry.node.name: _mean([*_forward(entry), *_backward(entry)]) for entry in mine},
+        layers={entry.node.name: _mean_or_zero([*_forward_values(entry), *_backward_values(entry)]) for entry in mine},
     )
 
 
-def _forward(entry: Symptoms) -> list[float]:
+def _forward_values(entry: Symptoms) -> list[float]:
     return entry.forward.tolist()
 
 
-def _backward(entry: Symptoms) -> list[float]:
+def _backward_values(entry: Symptoms) -> list[float]:
     return entry.backward.tolist()
 
 
-def _mean(values: list[float]) -> float:
+def _mean_or_zero(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _neurons(entry: Symptoms) -> list[SuspiciousNeuron]:
+def _suspicious_neurons(entry: Symptoms) -> list[SuspiciousNeuron]:
     pairs = zip(entry.forward.tolist(), entry.backward.tolist(), strict=True)
     return [
         SuspiciousNeuron(node=entry.node.name, channel=channel, forward=forward, backward=backward)

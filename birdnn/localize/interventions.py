@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from birdnn.network import Network
-from birdnn.neurons import Neuron, rescaled
+from birdnn.neurons import Neuron, rescaling_interventions
 from birdnn.records import InterventionCheck, Localisation
 from birdnn.records.limits import Over, never
 from birdnn.sample import evaluate
@@ -55,7 +55,7 @@ def check_interventions(
 
     def violating(points: Points, fixed: Sequence[Neuron]) -> float:
         # times 0, plus its mean: the neuron is a constant
-        interventions = rescaled(net, {neuron: (0.0, means[neuron]) for neuron in fixed})
+        interventions = rescaling_interventions(net, {neuron: (0.0, means[neuron]) for neuron in fixed})
         ys = [evaluate(net, x, interventions=interventions, over=over) for _, x in points]
         # not `<=`: NaN violates
         bad = [~(region.margin_at(x, y) > 0) for (region, x), y in zip(points, ys, strict=True)]

@@ -14,7 +14,7 @@ from birdnn.network import Network
 _BATCH = 512
 
 
-def neighbours(
+def adversarial_neighbours(
     net: Network, x: Tensor, y: Tensor, *, radius: float, generator: torch.Generator, steps: int = 5
 ) -> Tensor:
     """One neighbour of each example, within `radius` in each input, where the loss is greatest as far as is seen.

@@ -52,9 +52,9 @@ def localize(
     layers = hidden_layers(net)
     if not layers:
         raise MismatchError("the network has no hidden neuron: there is no activation between two layers")
-    good, bad = (_moments(net, layers, samples.x, over) for samples in (positives, negatives))
+    good, bad = (_layer_moments(net, layers, samples.x, over) for samples in (positives, negatives))
     pairs = zip(layers, good, bad, strict=True)
-    found = tuple(_behaviour(layer, good, bad, form) for layer, good, bad in pairs)
+    found = tuple(_layer_behaviour(layer, good, bad, form) for layer, good, bad in pairs)
     return Localisation(form=form, layers=found, positives=len(positives), negatives=len(negatives))
 
 
@@ -74,7 +74,7 @@ class _Moments:
     largest: Tensor
 
 
-def _moments(net: Network, layers: tuple[HiddenLayer, ...], x: Tensor, over: Over) -> list[_Moments]:
+def _layer_moments(net: Network, layers: tuple[HiddenLayer, ...], x: Tensor, over: Over) -> list[_Moments]:
     """Two passes, the second around the means of the first: differences of large sums would lose small spreads."""
     names = [layer.value for layer in layers]
     device = next(iter(net.values().values())).device
@@ -100,7 +100,7 @@ def _moments(net: Network, layers: tuple[HiddenLayer, ...], x: Tensor, over: Ove
     return [_Moments(t.cpu(), m.cpu(), s.cpu() / len(x), most.cpu()) for t, m, s, most in parts]
 
 
-def _behaviour(layer: HiddenLayer, good: _Moments, bad: _Moments, form: Form) -> Behaviour:
+def _layer_behaviour(layer: HiddenLayer, good: _Moments, bad: _Moments, form: Form) -> Behaviour:
     difference = (good.mean - bad.mean).abs()
     # of both kinds together, weighted alike: within each, and between their means
     spread = ((good.variance + bad.variance) / 2 + difference.square() / 4).sqrt()

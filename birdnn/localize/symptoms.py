@@ -82,11 +82,13 @@ class Symptoms:
     backward: Tensor
 
 
-def symptoms(net: Network, nodes: Sequence[Node], seen: SpectrumExamples, formula: Formula) -> tuple[Symptoms, ...]:
+def find_symptoms(
+    net: Network, nodes: Sequence[Node], seen: SpectrumExamples, formula: Formula
+) -> tuple[Symptoms, ...]:
     """Of some convolutions, in their order."""
     n_failing, n_passing = len(seen.failing_y), len(seen.passing_y)
-    failing = _traces(net, nodes, seen.failing_x, seen.failing_y)
-    passing = _traces(net, nodes, seen.passing_x, seen.passing_y)
+    failing = _trace_examples(net, nodes, seen.failing_x, seen.failing_y)
+    passing = _trace_examples(net, nodes, seen.passing_x, seen.passing_y)
     found = []
     for node, bad, good in zip(nodes, failing, passing, strict=True):
         # the passing mean for both kinds: what is usual is what passing examples do
@@ -116,19 +118,19 @@ class _Trace:
     gradient: Tensor  # (n, channels, weights of one) of the loss
 
 
-def _traces(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[_Trace]:
+def _trace_examples(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[_Trace]:
     """What each convolution makes of each example, and the gradient of each example's loss by its weights."""
     largest = max(net.value(node.inputs[1]).numel() for node in nodes)
     # each example has a gradient of its own, as large as the weights
     size = max(1, _BATCH_ENTRIES // largest)
     parts = [
-        _trace(net, nodes, some, labels)
+        _trace_batch(net, nodes, some, labels)
         for some, labels in zip(torch.split(x, size), torch.split(y, size), strict=True)
     ]
     return [_Trace(*(torch.cat(pieces) for pieces in zip(*traces, strict=True))) for traces in zip(*parts, strict=True)]
 
 
-def _trace(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _trace_batch(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
     values = {name: tensor.detach().to(x) for name, tensor in net.values().items()}
     values[net.input_name] = x.reshape(-1, *net.input_shape[1:])
     wanted = {node.output for node in nodes}
@@ -142,12 +144,12 @@ def _trace(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[tu
     loss = functional.cross_entropy(values[net.output_name].flatten(1), y, reduction="sum")
     slopes = torch.autograd.grad(loss, [values[node.output] for node in nodes])
     return [
-        (values[node.output].detach().flatten(2).mean(2), _by_weights(node, values, slope))
+        (values[node.output].detach().flatten(2).mean(2), _gradient_by_weights(node, values, slope))
         for node, slope in zip(nodes, slopes, strict=True)
     ]
 
 
-def _by_weights(node: Node, values: dict[str, Tensor], slope: Tensor) -> Tensor:
+def _gradient_by_weights(node: Node, values: dict[str, Tensor], slope: Tensor) -> Tensor:
     """The gradient of each example's loss by the weights of a convolution: (n, channels, weights of one)."""
     x, weight, a = values[node.inputs[0]].detach(), values[node.inputs[1]], node.attributes
     half = len(a["pads"]) // 2

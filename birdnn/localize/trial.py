@@ -71,7 +71,7 @@ class Covered:
     n_passing: int
 
 
-def covered(
+def try_block(
     net: Network, block: Block, x: Tensor, y: Tensor, failing: Tensor, halvings: Tensor, settings: TrialSettings
 ) -> Covered:
     """Try one block, each half of the examples in turn for the steps and for the counting.
@@ -84,7 +84,7 @@ def covered(
             one, both halves are all examples.
         settings: see there.
     """
-    values = at(net, block.entry, x)
+    values = value_at(net, block.entry, x)
     parts = []
     for halves in halvings:
         if any(not (half & kind).any() for half in (halves, ~halves) for kind in (failing, ~failing)):
@@ -92,7 +92,7 @@ def covered(
             break
         parts += [(halves, ~halves), (~halves, halves)]
     seen = _Seen(values, y, failing)
-    found = [_one(net, block, seen.part(learn), seen.part(check), settings) for learn, check in parts]
+    found = [_try_half(net, block, seen.part(learn), seen.part(check), settings) for learn, check in parts]
     bad, good = (torch.stack([pair[side] for pair in found]).sum(0) for side in (0, 1))
     checks = [check for _, check in parts]
     return Covered(
@@ -103,7 +103,7 @@ def covered(
     )
 
 
-def at(net: Network, value: str, x: Tensor) -> Tensor:
+def value_at(net: Network, value: str, x: Tensor) -> Tensor:
     """What a value of the network is at some inputs, (n, *shape)."""
     if value == net.input_name:
         return x.reshape(-1, *net.input_shape[1:])
@@ -124,7 +124,7 @@ class _Seen:
         return _Seen(self.values[some], self.y[some], self.failing[some])
 
 
-def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: TrialSettings) -> tuple[Tensor, Tensor]:
+def _try_half(net: Network, block: Block, learn: _Seen, check: _Seen, settings: TrialSettings) -> tuple[Tensor, Tensor]:
     """Covered failing and passing examples of one half, at each step that counts."""
     # copies of the weights: the next half, and the next block, begin at the original
     tail = Tail(net, block.entry, block.weights(net))

@@ -147,31 +147,31 @@ def reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
     return inputs[0].reshape(attributes["shape"])
 
 
-def _plain(function: Callable[..., Tensor]) -> Forward:
+def _without_attributes(function: Callable[..., Tensor]) -> Forward:
     """A function of tensors that has no attributes."""
     return lambda inputs, _: function(*inputs)
 
 
-add = _plain(torch.add)
-sub = _plain(torch.sub)
-mul = _plain(torch.mul)
-div = _plain(torch.div)
-maximum = _plain(torch.maximum)
-minimum = _plain(torch.minimum)
-matmul = _plain(torch.matmul)
-relu = _plain(torch.relu)
-sigmoid = _plain(torch.sigmoid)
-erf = _plain(torch.erf)
-exp = _plain(torch.exp)
-log = _plain(torch.log)
-sqrt = _plain(torch.sqrt)
-sin = _plain(torch.sin)
-cos = _plain(torch.cos)
-sign = _plain(torch.sign)
-floor = _plain(torch.floor)
-ceil = _plain(torch.ceil)
-round_ = _plain(torch.round)  # halves to even
-tanh = _plain(torch.tanh)
+add = _without_attributes(torch.add)
+sub = _without_attributes(torch.sub)
+mul = _without_attributes(torch.mul)
+div = _without_attributes(torch.div)
+maximum = _without_attributes(torch.maximum)
+minimum = _without_attributes(torch.minimum)
+matmul = _without_attributes(torch.matmul)
+relu = _without_attributes(torch.relu)
+sigmoid = _without_attributes(torch.sigmoid)
+erf = _without_attributes(torch.erf)
+exp = _without_attributes(torch.exp)
+log = _without_attributes(torch.log)
+sqrt = _without_attributes(torch.sqrt)
+sin = _without_attributes(torch.sin)
+cos = _without_attributes(torch.cos)
+sign = _without_attributes(torch.sign)
+floor = _without_attributes(torch.floor)
+ceil = _without_attributes(torch.ceil)
+round_ = _without_attributes(torch.round)  # halves to even
+tanh = _without_attributes(torch.tanh)
 
 
 def elu(inputs: Inputs, attributes: Attributes) -> Tensor:

@@ -103,7 +103,9 @@ class Operator:
         return self.moves in ("shape", "order")
 
 
-def _moving(compute: Forward, shape: ShapeRule, moves: Literal["shape", "order", "entries"], **more: Any) -> Operator:
+def _moving_row(
+    compute: Forward, shape: ShapeRule, moves: Literal["shape", "order", "entries"], **more: Any
+) -> Operator:
     """A row of an operator that computes nothing."""
     # moved entries are linear in what is moved
     part = more.pop("linear_part", linear.first_only)
@@ -112,20 +114,20 @@ def _moving(compute: Forward, shape: ShapeRule, moves: Literal["shape", "order",
     )
 
 
-def _function(compute: Forward, **more: Any) -> Operator:
+def _function_row(compute: Forward, **more: Any) -> Operator:
     """A row of a function of one number that chains have no layer for."""
     return Operator(forward=compute, shape=shapes.same, elementwise=True, unmeasured=True, **more)
 
 
-def _stepping(compute: Forward) -> Operator:
+def _stepping_row(compute: Forward) -> Operator:
     """A row of a function that jumps from one whole number to the next."""
     return Operator(
         forward=compute, shape=shapes.same, elementwise=True, monotone=True, compares=True, on_integers=True
     )
 
 
-def _reshaping() -> Operator:
-    return _moving(forward.reshape, shapes.given, "shape", as_inputs=_target_shape, written="Reshape")
+def _reshaping_row() -> Operator:
+    return _moving_row(forward.reshape, shapes.given, "shape", as_inputs=_target_shape, written="Reshape")
 
 
 def _target_shape(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
@@ -139,15 +141,15 @@ def _slice_bounds(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
     return {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
 
 
-def _indices(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
+def _gather_indices(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
     return {"indices": np.array(attributes["indices"], np.int64).reshape(attributes["index_shape"])}
 
 
-def _axes(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
+def _reduced_axes(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
     return {"axes": np.array(attributes["axes"], np.int64)}
 
 
-def _exponent(attributes: Attributes) -> Mapping[str, float]:
+def _power_exponent(attributes: Attributes) -> Mapping[str, float]:
     return {"exponent": float(attributes["exponent"])}
 
 
@@ -157,7 +159,7 @@ def _clip_limits(attributes: Attributes) -> Mapping[str, float | None]:
     return {name: None if math.isinf(value) else value for name, value in limits.items()}
 
 
-def _times(count: int) -> terms.RoundingCount:
+def _constant_roundings(count: int) -> terms.RoundingCount:
     return lambda shapes, attributes: count
 
 
@@ -169,7 +171,7 @@ OPERATORS: Mapping[str, Operator] = {
         shape=shapes.binary,
         operands=2,
         linear_part=linear.constants_to_zero,
-        sums=Sums(_times(1), forward.add, forward.add),
+        sums=Sums(_constant_roundings(1), forward.add, forward.add),
         monotone=True,
         on_integers=True,
     ),
@@ -191,10 +193,10 @@ OPERATORS: Mapping[str, Operator] = {
         attributes=("epsilon",),
         linear_part=linear.batch_normalization,
         # eight: also where a runtime folds scale and variance, mean and shift
-        sums=Sums(_times(8), terms.batch_normalization_magnitude, terms.batch_normalization_peak),
+        sums=Sums(_constant_roundings(8), terms.batch_normalization_magnitude, terms.batch_normalization_peak),
         divides=True,
     ),
-    "Ceil": _stepping(forward.ceil),
+    "Ceil": _stepping_row(forward.ceil),
     "Clip": Operator(
         forward=forward.clip,
         shape=shapes.same,
@@ -203,7 +205,7 @@ OPERATORS: Mapping[str, Operator] = {
         monotone=True,
         compares=True,
     ),
-    "Concat": _moving(
+    "Concat": _moving_row(
         forward.concat, shapes.concat, "entries", attributes=("axis",), linear_part=linear.constants_to_zero
     ),
     "Conv": Operator(
@@ -226,13 +228,13 @@ OPERATORS: Mapping[str, Operator] = {
         ),
         weighted=True,
     ),
-    "Cos": _function(forward.cos),
+    "Cos": _function_row(forward.cos),
     "Div": Operator(
         forward=forward.div,
         shape=shapes.binary,
         operands=2,
         linear_part=linear.first_only,
-        sums=Sums(_times(2), forward.div, terms.div_peak),  # a runtime may multiply by the reciprocal
+        sums=Sums(_constant_roundings(2), forward.div, terms.div_peak),  # a runtime may multiply by the reciprocal
         divides=True,
     ),
     "Elu": Operator(
@@ -242,12 +244,12 @@ OPERATORS: Mapping[str, Operator] = {
         function=Function("elu", straight="right", float32_error=5e-7),
         elementwise=True,
     ),
-    "Erf": _function(forward.erf, monotone=True),
-    "Exp": _function(forward.exp, monotone=True),
-    "Flatten": _reshaping(),
-    "Floor": _stepping(forward.floor),
-    "Gather": _moving(forward.gather, shapes.gather, "entries", attributes=("axis",), as_inputs=_indices),
-    "Gelu": _function(forward.gelu, attributes=("approximate",)),
+    "Erf": _function_row(forward.erf, monotone=True),
+    "Exp": _function_row(forward.exp, monotone=True),
+    "Flatten": _reshaping_row(),
+    "Floor": _stepping_row(forward.floor),
+    "Gather": _moving_row(forward.gather, shapes.gather, "entries", attributes=("axis",), as_inputs=_gather_indices),
+    "Gelu": _function_row(forward.gelu, attributes=("approximate",)),
     "Gemm": Operator(
         forward=forward.gemm,
         shape=shapes.gemm,
@@ -269,8 +271,8 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     "Greater": Operator(forward=forward.greater, shape=shapes.binary, operands=2, compares=True),
     "GreaterOrEqual": Operator(forward=forward.greater_or_equal, shape=shapes.binary, operands=2, compares=True),
-    "HardSwish": _function(forward.hard_swish),
-    "Identity": _moving(forward.identity, shapes.same, "shape"),
+    "HardSwish": _function_row(forward.hard_swish),
+    "Identity": _moving_row(forward.identity, shapes.same, "shape"),
     "LayerNormalization": Operator(
         forward=forward.layer_normalization,
         shape=shapes.layer_normalization,
@@ -285,7 +287,7 @@ OPERATORS: Mapping[str, Operator] = {
         function=Function("leaky_relu", straight="both sides"),
         elementwise=True,
     ),
-    "Log": _function(forward.log),
+    "Log": _function_row(forward.log),
     "LogSoftmax": Operator(
         forward=forward.log_softmax, shape=shapes.same, attributes=("axis",), joint=True, unmeasured=True
     ),
@@ -306,14 +308,14 @@ OPERATORS: Mapping[str, Operator] = {
         shape=shapes.binary,
         operands=2,
         linear_part=linear.exactly_one,
-        sums=Sums(_times(1), forward.mul, forward.mul),
+        sums=Sums(_constant_roundings(1), forward.mul, forward.mul),
         on_integers=True,
     ),
-    "Pow": _function(forward.power, as_inputs=_exponent),
+    "Pow": _function_row(forward.power, as_inputs=_power_exponent),
     "ReduceSum": Operator(
         forward=forward.reduce_sum,
         shape=shapes.reduced,
-        as_inputs=_axes,
+        as_inputs=_reduced_axes,
         linear_part=linear.first_only,
         sums=Sums(
             lambda shapes, attributes: math.prod(shapes[0][axis] for axis in attributes["axes"]),
@@ -330,8 +332,8 @@ OPERATORS: Mapping[str, Operator] = {
         monotone=True,
         compares=True,
     ),
-    "Reshape": _reshaping(),
-    "Round": _stepping(forward.round_),
+    "Reshape": _reshaping_row(),
+    "Round": _stepping_row(forward.round_),
     "Sigmoid": Operator(
         forward=forward.sigmoid,
         shape=shapes.same,
@@ -339,19 +341,19 @@ OPERATORS: Mapping[str, Operator] = {
         elementwise=True,
         monotone=True,
     ),
-    "Sign": _stepping(forward.sign),
-    "Sin": _function(forward.sin),
-    "Slice": _moving(forward.slice_, shapes.slice_, "entries", as_inputs=_slice_bounds),
+    "Sign": _stepping_row(forward.sign),
+    "Sin": _function_row(forward.sin),
+    "Slice": _moving_row(forward.slice_, shapes.slice_, "entries", as_inputs=_slice_bounds),
     "Softmax": Operator(forward=forward.softmax, shape=shapes.same, attributes=("axis",), joint=True, unmeasured=True),
-    "Softplus": _function(forward.softplus, monotone=True),
-    "Sqrt": _function(forward.sqrt),
-    "Squeeze": _reshaping(),
+    "Softplus": _function_row(forward.softplus, monotone=True),
+    "Sqrt": _function_row(forward.sqrt),
+    "Squeeze": _reshaping_row(),
     "Sub": Operator(
         forward=forward.sub,
         shape=shapes.binary,
         operands=2,
         linear_part=linear.constants_to_zero,
-        sums=Sums(_times(1), forward.add, forward.add),
+        sums=Sums(_constant_roundings(1), forward.add, forward.add),
         on_integers=True,
     ),
     "Tanh": Operator(
@@ -361,8 +363,8 @@ OPERATORS: Mapping[str, Operator] = {
         elementwise=True,
         monotone=True,
     ),
-    "Transpose": _moving(forward.transpose, shapes.transpose, "order", attributes=("perm",)),
-    "Unsqueeze": _reshaping(),
+    "Transpose": _moving_row(forward.transpose, shapes.transpose, "order", attributes=("perm",)),
+    "Unsqueeze": _reshaping_row(),
     "Where": Operator(forward=forward.where, shape=shapes.ternary, operands=3, compares=True),
 }
 """Operator, as ONNX spells it -> its row."""
@@ -409,7 +411,7 @@ def magnitude(op: str, inputs: Inputs, attributes: Attributes) -> Tensor:
     if row.sums is not None:
         # of absolute values: with absolute constants the same operator adds the absolute terms
         return row.sums.magnitude(inputs, attributes)
-    return _told(op, row.moves, row.forward)(inputs, attributes)
+    return _require_stated(op, row.moves, row.forward)(inputs, attributes)
 
 
 def peak(op: str, inputs: Inputs, attributes: Attributes) -> Tensor:
@@ -417,7 +419,7 @@ def peak(op: str, inputs: Inputs, attributes: Attributes) -> Tensor:
     row = operator(op)
     if row.sums is not None:
         return row.sums.peak(inputs, attributes)
-    return _told(op, row.moves, row.forward)(inputs, attributes)
+    return _require_stated(op, row.moves, row.forward)(inputs, attributes)
 
 
 def roundings(op: str, shapes: Sequence[Sequence[int]], attributes: Attributes) -> int:
@@ -429,10 +431,10 @@ def roundings(op: str, shapes: Sequence[Sequence[int]], attributes: Attributes) 
     row = operator(op)
     if row.sums is not None:
         return row.sums.roundings(shapes, attributes)
-    return _told(op, row.moves or row.compares, 0)
+    return _require_stated(op, row.moves or row.compares, 0)
 
 
-def _told(op: str, computes_nothing: object, value: T) -> T:
+def _require_stated(op: str, computes_nothing: object, value: T) -> T:
     """What holds of an operator that computes nothing; who computes has to say what it errs by."""
     # a row that says nothing must not pass for one that computes nothing: bounds would lack its rounding
     if not computes_nothing:

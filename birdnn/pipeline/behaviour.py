@@ -17,15 +17,25 @@ import torch
 from torch import Tensor
 
 from birdnn.formats.inputs import Inputs
-from birdnn.formats.suite import hull
+from birdnn.formats.suite import property_hull
 from birdnn.metrics import decisions, fidelity
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
-from birdnn.records import LEAST, LEAST_BEYOND, Decision, Ground, Kept, KeptAt, KeptWord, RepairRequest, as_asked
+from birdnn.records import (
+    LEAST,
+    LEAST_BEYOND,
+    Decision,
+    Ground,
+    Kept,
+    KeptAt,
+    KeptWord,
+    RepairRequest,
+    behaves_as_asked,
+)
 from birdnn.records.limits import Over, never
-from birdnn.sample import evaluate, uniform
+from birdnn.sample import draw_uniform, evaluate
 from birdnn.sample.draw import BATCH
-from birdnn.sample.pieces import evaluated
+from birdnn.sample.pieces import evaluate_in_time
 
 # farther than neighbours: those of points that have to change are left out (`_has_to_change`)
 _AWAY = 3.0, 10.0, 30.0
@@ -50,77 +60,79 @@ class InputSource:
     right: Tensor | None = None
 
 
-def places(case: Case, before: Network, *, final: bool) -> list[InputSource]:
+def input_sources(case: Case, before: Network, *, final: bool) -> list[InputSource]:
     """Where behaviour is compared; `final`: on what is held out as well, which no choice may look at."""
     found = []
     if case.corners is not None and case.domain is not None:
         lower, upper = case.corners
         where = f"the domain ({case.domain.source})"
-        found.append(InputSource(where=where, ground="domain", draw=lambda count, g: uniform(lower, upper, count, g)))
+        found.append(
+            InputSource(where=where, ground="domain", draw=lambda count, g: draw_uniform(lower, upper, count, g))
+        )
         # such a domain is only where the regions are: nobody said that the network is not used beyond them
         if case.files.domain == "property" and case.data is None:
-            found += _beyond(case)
+            found += _source_beyond(case)
     if case.data is not None:
-        found.append(_stored(case.data, "data"))
+        found.append(_inputs_of_file(case.data, "data"))
     # a guess at where behaviour counts is made only where neither domain nor data says it
-    found = found or list(_at_hand(case, before))
-    return [*found, _stored(case.test, "test")] if final and case.test is not None else found
+    found = found or list(_sources_at_hand(case, before))
+    return [*found, _inputs_of_file(case.test, "test")] if final and case.test is not None else found
 
 
-def _stored(file: Inputs, ground: Ground) -> InputSource:
+def _inputs_of_file(file: Inputs, ground: Ground) -> InputSource:
     where = f"the inputs of --{ground} {file.path}"
     return InputSource(where=where, ground=ground, draw=lambda count, generator: file.x, right=file.y)
 
 
-def _at_hand(case: Case, before: Network) -> Iterator[InputSource]:
+def _sources_at_hand(case: Case, before: Network) -> Iterator[InputSource]:
     """Without a domain or data: around the points, between them, in the hull of the regions."""
     listed = case.points
     if listed:
-        x = torch.cat([_points(subject) for subject in listed])
+        x = torch.cat([_listed_points(subject) for subject in listed])
         radius = max(subject.radius for subject in listed)
         told = f"the {len(x):,} points" if len(x) > 1 else "the point"
         names = ", ".join(subject.prop.name for subject in listed)
         reach = f"up to {_AWAY[-1] * radius:g} away in each input"
         where = f"surroundings of {told} of {names}, {reach}"
-        yield InputSource(where=where, ground="surroundings", draw=lambda count, g: _around(x, radius, count, g))
-        pairs = _apart(listed, before)
+        yield InputSource(where=where, ground="surroundings", draw=lambda count, g: _draw_around(x, radius, count, g))
+        pairs = _pairs_apart(listed, before)
         # none between a single point and itself, nor where all points change to one answer
         if len(pairs):
             where = f"the hull of {told} of {names}, between two"
-            yield InputSource(where=where, ground="hull", draw=lambda count, g: _between(x, pairs, count, g))
-    if corners := _hull(case):
-        where = f"the hull of the regions of {_names(case)}"
-        yield InputSource(where=where, ground="regions", draw=lambda count, g: uniform(*corners, count, g))
-        yield from _beyond(case)
+            yield InputSource(where=where, ground="hull", draw=lambda count, g: _draw_between(x, pairs, count, g))
+    if corners := _hull_of_regions(case):
+        where = f"the hull of the regions of {_stated_names(case)}"
+        yield InputSource(where=where, ground="regions", draw=lambda count, g: draw_uniform(*corners, count, g))
+        yield from _source_beyond(case)
 
 
-def _beyond(case: Case) -> Iterator[InputSource]:
+def _source_beyond(case: Case) -> Iterator[InputSource]:
     """Where regions are all that is known: a network may obey in them and be a constant everywhere else."""
-    if corners := _hull(case):
+    if corners := _hull_of_regions(case):
         lower, upper = corners
         wide = lower - (upper - lower), upper + (upper - lower)
-        where = f"surroundings of the regions of {_names(case)}, as far beyond as these are wide"
-        yield InputSource(where=where, ground="beyond", draw=lambda count, g: uniform(*wide, count, g))
+        where = f"surroundings of the regions of {_stated_names(case)}, as far beyond as these are wide"
+        yield InputSource(where=where, ground="beyond", draw=lambda count, g: draw_uniform(*wide, count, g))
 
 
-def _hull(case: Case) -> tuple[Tensor, Tensor] | None:
+def _hull_of_regions(case: Case) -> tuple[Tensor, Tensor] | None:
     # of points there is another hull, on lines between two of them
     regions = [s.prop for s in case.stated]
     if not regions:
         return None
-    lower, upper = (torch.stack(side) for side in zip(*(hull(prop) for prop in regions), strict=True))
+    lower, upper = (torch.stack(side) for side in zip(*(property_hull(prop) for prop in regions), strict=True))
     return lower.amin(0), upper.amax(0)
 
 
-def _names(case: Case) -> str:
+def _stated_names(case: Case) -> str:
     return ", ".join(s.prop.name for s in case.stated)
 
 
-def _points(subject: Subject) -> Tensor:
+def _listed_points(subject: Subject) -> Tensor:
     return torch.stack([region.lower for region in subject.prop.regions]).float()
 
 
-def _around(x: Tensor, radius: float, count: int, generator: torch.Generator) -> Tensor:
+def _draw_around(x: Tensor, radius: float, count: int, generator: torch.Generator) -> Tensor:
     """Uniform around random points; farther where inputs are larger than 1."""
     # float64 until the end, so that a radius near float32's steps at the centre is rounded once
     centre = x[torch.randint(len(x), (count,), generator=generator)].double()
@@ -130,11 +142,11 @@ def _around(x: Tensor, radius: float, count: int, generator: torch.Generator) ->
     return (centre + unit * away[:, None] * scale).float()
 
 
-def _apart(listed: Sequence[Subject], before: Network) -> Tensor:
+def _pairs_apart(listed: Sequence[Subject], before: Network) -> Tensor:
     """Pairs of points, (m, 2), between which something is to be kept: not those that both change to the same answer."""
     groups: list[object] = []
     for subject in listed:
-        wrong = _wrong(subject, before).tolist()
+        wrong = _wrong_points(subject, before).tolist()
         regions = zip(subject.prop.regions, wrong, strict=True)
         # points of one wish share their unsafe sets; one that stays is apart from any
         groups += [id(region.unsafe) if changes else object() for region, changes in regions]
@@ -145,16 +157,16 @@ def _apart(listed: Sequence[Subject], before: Network) -> Tensor:
     return torch.stack([first, second], 1)[apart]
 
 
-def _between(x: Tensor, pairs: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def _draw_between(x: Tensor, pairs: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """On lines between pairs of points."""
     first, second = pairs[torch.randint(len(pairs), (count,), generator=generator)].unbind(1)
     share = torch.rand(count, 1, generator=generator)
     return x[first] + share * (x[second] - x[first])
 
 
-def _wrong(subject: Subject, before: Network) -> Tensor:
+def _wrong_points(subject: Subject, before: Network) -> Tensor:
     """Which points of a file have another answer than the one wished for, (points,) bool."""
-    y = evaluate(before, _points(subject))
+    y = evaluate(before, _listed_points(subject))
     # one by one: each point has unsafe sets of its own
     margins = [region.margin(y[i : i + 1]) for i, region in enumerate(subject.prop.regions)]
     # not `<= 0`: an output that is NaN is no right answer
@@ -179,7 +191,7 @@ class Yardstick:
         """For the original of the case, in float32."""
         points, radii = [torch.empty(0, before.n_inputs)], [torch.empty(0)]
         for subject in case.points:
-            wrong = _points(subject)[_wrong(subject, before)]
+            wrong = _listed_points(subject)[_wrong_points(subject, before)]
             points.append(wrong)
             radii.append(torch.full((len(wrong),), subject.radius))
         return Yardstick(case=case, before=before, changing=(torch.cat(points), torch.cat(radii)))
@@ -193,10 +205,10 @@ class Yardstick:
         """
         # fewer where inputs have many values; a file gives all of its inputs, whatever the number
         x = place.draw(max(1, min(count, _MOST_VALUES // self.before.n_inputs)), generator)
-        y, z = both(self.before, after, x, over)
+        y, z = outputs_of_both(self.before, after, x, over)
         # where time ran out, outputs are those of the first inputs only
         x = x[: len(y)]
-        fine = ~violating(self.case.subjects, x, y) & ~self._has_to_change(x)
+        fine = ~violating_inputs(self.case.subjects, x, y) & ~self._has_to_change(x)
         right = None if place.right is None else place.right[: len(y)]
         decided, now = decisions(y, self.case.decision), decisions(z, self.case.decision)
         labels = {}
@@ -212,7 +224,7 @@ class Yardstick:
             return None
         y, z = y[fine], z[fine]
         # from here on of what is to be kept alone; the labels above count all inputs of the file
-        agreement, either = self._agreement(y, z)
+        agreement, either = self._agreement_by_rules(y, z)
         same = fidelity(y, z, "none")
         return KeptAt(
             where=place.where,
@@ -226,7 +238,7 @@ class Yardstick:
             **labels,
         )
 
-    def _agreement(self, before: Tensor, after: Tensor) -> tuple[float | None, tuple[float, float] | None]:
+    def _agreement_by_rules(self, before: Tensor, after: Tensor) -> tuple[float | None, tuple[float, float] | None]:
         """Share with the same decision, the lesser by both rules where nobody said which one holds; and both shares."""
         case = self.case
         if before.shape[1] < 2 or (case.decision == "none" and case.rule_by == "option"):
@@ -259,7 +271,7 @@ class Yardstick:
         return near
 
 
-def chosen_by(found: Sequence[KeptAt], drawdown: float) -> Kept:
+def worst_kept(found: Sequence[KeptAt], drawdown: float) -> Kept:
     """What the choice between candidates goes by: the worst of what was found."""
     # what lies beyond the regions is no place to choose by; `n=0` says that nothing was measured
     if all(one.ground == "beyond" for one in found):
@@ -285,7 +297,7 @@ def kept_word(found: Sequence[KeptAt], request: RepairRequest) -> KeptWord:
     """Of the whole repair."""
     if all(one.ground == "beyond" for one in found):
         return "not measured"
-    good = all(suffices(one, request, LEAST) for one in found if one.ground != "beyond")
+    good = all(keeps_enough(one, request, LEAST) for one in found if one.ground != "beyond")
     # of decisions alone: how far outputs move there is not judged, as nobody said that it matters
     beyond = all(_good_beyond(one) for one in found if one.ground == "beyond" and one.decision_agreement is not None)
     return "kept" if good and beyond else "badly kept"
@@ -298,17 +310,19 @@ def _good_beyond(entry: KeptAt) -> bool:
     )
 
 
-def suffices(kept: KeptAt | Kept, request: RepairRequest, least: tuple[float, float]) -> bool:
+def keeps_enough(kept: KeptAt | Kept, request: RepairRequest, least: tuple[float, float]) -> bool:
     """Is as much kept as the request says, or else as `least` does: decisions, and difference as a share of the size?
 
     Never, where nothing was measured.
     """
     asked, most = request.min_agreement, request.max_mae
-    good = as_asked(kept.decision_agreement, kept.mae, kept.size, min_agreement=asked, max_mae=most, least=least)
+    good = behaves_as_asked(
+        kept.decision_agreement, kept.mae, kept.size, min_agreement=asked, max_mae=most, least=least
+    )
     return kept.n > 0 and good
 
 
-def violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
+def violating_inputs(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
     """Which inputs violate some applicable property, (n,) bool; of points nothing is said."""
     bad = torch.zeros(len(x), dtype=torch.bool)
     for subject in subjects:
@@ -320,10 +334,10 @@ def violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
     return bad
 
 
-def both(before: Network, after: Network, x: Tensor, over: Over = never) -> tuple[Tensor, Tensor]:
+def outputs_of_both(before: Network, after: Network, x: Tensor, over: Over = never) -> tuple[Tensor, Tensor]:
     """Outputs of two networks at points (n, inputs), or at the first ones of them: (m, outputs) each."""
     # batches of the processor's size on any device: `over` is asked between two of them
-    first = evaluated(before, x, over, most=BATCH["cpu"])
-    second = evaluated(after, x[: len(first)], over, most=BATCH["cpu"])
+    first = evaluate_in_time(before, x, over, most=BATCH["cpu"])
+    second = evaluate_in_time(after, x[: len(first)], over, most=BATCH["cpu"])
     # the time may be over earlier in the second network than in the first
     return first[: len(second)], second

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from birdnn.boxes import Boxes
 from birdnn.errors import MismatchError
-from birdnn.pipeline.behaviour import suffices
+from birdnn.pipeline.behaviour import keeps_enough
 from birdnn.pipeline.case import Asked
 from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.folder import ResultFolder
@@ -86,7 +86,7 @@ class Candidates:
         self.stopped = "everything was tried" if len(methods) > 1 else "the method has no more candidates"
         for number, stage in enumerate(stages):
             # what a tie costs (`birdnn.repair.tie`) is not worth paying where something is proved without one
-            if stage.last_resort and self._proved():
+            if stage.last_resort and self._best_is_proved():
                 continue
             self.clock.watch.update(Progress(phase=f"preparing {stage.name}"))
             try:
@@ -100,25 +100,25 @@ class Candidates:
                 repairer = None
             if repairer is not None:
                 # what is kept for the last resort is free once something is proved without it
-                free = stage.last_resort or self._proved() or not any(later.last_resort for later in stages)
-                if not self._stage(stage, repairer, 1.0 if free else self.settings.share_before_ties):
+                free = stage.last_resort or self._best_is_proved() or not any(later.last_resort for later in stages)
+                if not self._run_stage(stage, repairer, 1.0 if free else self.settings.share_before_ties):
                     self.stopped = f"the time limit left too little for more of {stage.name}"
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
                 break
             # no break: a last resort that follows is passed over above, as something is proved
-            if self._proved() and len(methods) == 1:
+            if self._best_is_proved() and len(methods) == 1:
                 self.stopped = "proved"
             # other methods could be preferred only for what they keep, which nobody can tell
-            elif self._proved() and not self._measured():
+            elif self._best_is_proved() and not self._best_is_measured():
                 self.stopped = "proved; behaviour could not be measured, so that no other candidate could be preferred"
                 break
-            elif self._proved() and self._enough():
+            elif self._best_is_proved() and self._best_keeps_enough():
                 self.stopped = "proved, and as much is kept as asked for"
                 break
         return self.best
 
-    def _stage(self, stage: Stage, repairer: Repairer, share: float) -> bool:
+    def _run_stage(self, stage: Stage, repairer: Repairer, share: float) -> bool:
         """Candidates of one method until one is proved, or passed over; false where a share of the limit ended it."""
         # a repairer remembers what it learnt: after its first candidate the last one's evidence is all that is new
         evidence, last = Evidence(points=dict(self._points), undecided=dict(self._undecided)), ""
@@ -127,12 +127,12 @@ class Candidates:
             # a spent share still allows one candidate where there is none: something has to lie on the disk
             if self.clock.over() or (left_s <= 0 and self.best is not None):
                 return False
-            attempt, tried = self._candidate(stage, repairer, evidence, number, left_s)
+            attempt, tried = self._try_candidate(stage, repairer, evidence, number, left_s)
             self.tried.append(tried)
             # passed over without a verdict: there is no evidence from which the method could propose something else
             if attempt is None:
                 return True
-            if self.best is None or self._better(attempt, tried.kept):
+            if self.best is None or self._is_better(attempt, tried.kept):
                 self.best, self._kept = attempt, tried.kept
                 self.repair_set, self.remarks = repairer.negatives(), repairer.remarks()
                 self.ties = repairer.ties()
@@ -150,7 +150,7 @@ class Candidates:
                 self._points[name] = torch.cat([self._points.get(name, points[:0]), points])
         return True
 
-    def _candidate(
+    def _try_candidate(
         self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int, left_s: float
     ) -> tuple[Attempt | None, Tried]:
         """Train, write, read back, measure what is kept, decide; no attempt where no proof is worth it."""
@@ -162,7 +162,7 @@ class Candidates:
         compared = self.compare(loaded, self.clock.search.part(shares.comparing))
         # before the proof, which is dear, and with one seed for all, so that candidates are compared on the same inputs
         kept = compared.kept(self.settings.selection_points, seed=self.request.seed)
-        attempt = self._too_far(loaded) if self._worth(kept) else None
+        attempt = self._check_closeness(loaded) if self._may_be_better(kept) else None
         if attempt is not None and not attempt.too_far:
             # boxes and work limit a proof rather than seconds, so that a seed repeats the run on a busy machine
             growth = min(stage.growth, self.settings.slice_growth**number)
@@ -188,7 +188,7 @@ class Candidates:
             attempt.answers = decided.answers
         tried = Tried(
             method=stage.name,
-            result=self._word(attempt),
+            result=self._result_word(attempt),
             kept=kept,
             seconds=time.monotonic() - begun,
             boxes=0 if attempt is None else sum(answer.verdict.boxes for answer in attempt.answers.values()),
@@ -196,7 +196,7 @@ class Candidates:
         )
         return attempt, tried
 
-    def _too_far(self, loaded: Loaded) -> Attempt:
+    def _check_closeness(self, loaded: Loaded) -> Attempt:
         """The candidate, and whether it is known to be as close to the original as it has to be."""
         attempt = Attempt(loaded=loaded)
         if self.closeness is not None and self.request.max_difference is not None:
@@ -206,17 +206,17 @@ class Candidates:
             attempt.too_far = difference is None or not difference.complete
         return attempt
 
-    def _worth(self, kept: Kept) -> bool:
+    def _may_be_better(self, kept: Kept) -> bool:
         """Can a candidate that keeps so much be the better one?"""
         # whatever it keeps: a best one that is too far from the original is none
         if self._kept is None or (self.best is not None and self.best.too_far):
             return True
         # its rank is not known yet; only what keeps too little cannot win, for that is asked first
-        if self.request.as_many and self._measured() and not self._proved():
-            return suffices(kept, self.request, LEAST) or not suffices(self._kept, self.request, LEAST)
-        return not self._proved() or self._key(kept) > self._key(self._kept)
+        if self.request.as_many and self._best_is_measured() and not self._best_is_proved():
+            return keeps_enough(kept, self.request, LEAST) or not keeps_enough(self._kept, self.request, LEAST)
+        return not self._best_is_proved() or self._preference_key(kept) > self._preference_key(self._kept)
 
-    def _word(self, attempt: Attempt | None) -> TriedResult:
+    def _result_word(self, attempt: Attempt | None) -> TriedResult:
         if attempt is None:
             return "passed over"
         if attempt.too_far:
@@ -226,7 +226,7 @@ class Candidates:
             return "proved"
         return "violated" if "violated" in words else "unknown"
 
-    def _proved(self) -> bool:
+    def _best_is_proved(self) -> bool:
         return self.best is not None and self._rank(self.best)[0]
 
     def _rank(self, attempt: Attempt) -> tuple[bool, int, int]:
@@ -235,7 +235,7 @@ class Candidates:
             return attempt.rank(wanted)
         return attempt.rank_by_count(wanted, [s.prop.name for s in self.asked if s.role == "keep"])
 
-    def _better(self, new: Attempt, kept: Kept) -> bool:
+    def _is_better(self, new: Attempt, kept: Kept) -> bool:
         """By closeness, where that is asked for; by what is proved; of two that are, by what is kept.
 
         Of as many as possible first: is enough kept?
@@ -244,8 +244,8 @@ class Candidates:
             return True
         if new.too_far != self.best.too_far:
             return self.best.too_far
-        if self.request.as_many and self._measured():
-            enough = [suffices(each, self.request, LEAST) for each in (kept, self._kept)]
+        if self.request.as_many and self._best_is_measured():
+            enough = [keeps_enough(each, self.request, LEAST) for each in (kept, self._kept)]
             # before any count of proofs: a network that always gives one answer is easily proved
             if enough[0] != enough[1]:
                 return enough[0]
@@ -253,13 +253,13 @@ class Candidates:
         # of two that are not proved an equal rank does not replace the best
         if ranks[0] != ranks[1] or not ranks[0][0]:
             return ranks[0] > ranks[1]
-        return self._key(kept) > self._key(self._kept)
+        return self._preference_key(kept) > self._preference_key(self._kept)
 
-    def _measured(self) -> bool:
+    def _best_is_measured(self) -> bool:
         """Is anything known of the behaviour that the best candidate keeps?"""
         return self._kept is not None and self._kept.n > 0
 
-    def _key(self, kept: Kept) -> tuple[float, ...]:
+    def _preference_key(self, kept: Kept) -> tuple[float, ...]:
         """Greater is better: least drawdown first, then decisions and outputs as the user prefers.
 
         What was not measured, and decisions where nothing decides, prefer no candidate.
@@ -270,8 +270,8 @@ class Candidates:
         # drawdown first whatever the user prefers: new violations are harm, changed decisions a price
         return (-kept.drawdown, *pair)
 
-    def _enough(self) -> bool:
+    def _best_keeps_enough(self) -> bool:
         """Does the best candidate keep what the user asked for? Not, where that was not measured."""
         kept = self._kept
         # `AIM`, stricter than `LEAST`: as long as there are methods left it is worth asking for more than will do
-        return kept is not None and kept.drawdown == 0 and suffices(kept, self.request, AIM)
+        return kept is not None and kept.drawdown == 0 and keeps_enough(kept, self.request, AIM)

@@ -12,8 +12,8 @@ from pathlib import Path
 from birdnn.certify.check import UNRUN, Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import FormatError, InputError, MismatchError
-from birdnn.formats.files import compressed, write_bytes
-from birdnn.pipeline.checking import Stopped, follow
+from birdnn.formats.files import pack_gzip, write_bytes
+from birdnn.pipeline.checking import Stopped, progress_reporter
 from birdnn.pipeline.claims import assumptions, is_chain
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
@@ -35,7 +35,7 @@ class Decided:
     shared: int = 0
 
 
-def obstacle(loaded: Loaded, units: Units) -> str:
+def certificate_obstacle(loaded: Loaded, units: Units) -> str:
     """Why there can be no certificate; empty where there can."""
     if loaded.nnet is not None:
         return "the checker reads ONNX, not NNet"
@@ -44,7 +44,7 @@ def obstacle(loaded: Loaded, units: Units) -> str:
     return "the property speaks raw units, the checker those of the network" if units == "raw" else ""
 
 
-def written(out: Path, data: bytes) -> Path:
+def write_file(out: Path, data: bytes) -> Path:
     """Write a file; where it is."""
     write_bytes(out, data)
     return out
@@ -58,7 +58,7 @@ def certify(
     semantics: Semantics,
     watch: Watch,
     over: Callable[[], bool] = lambda: False,
-    write: Callable[[Path, bytes], Path] = written,
+    write: Callable[[Path, bytes], Path] = write_file,
     named: str | None = None,
 ) -> CertificateFile | None:
     """Write what was recorded of proofs, and counterexamples; then have it checked in float64.
@@ -81,9 +81,11 @@ def certify(
     """
     begun = time.monotonic()
     # recorded proofs of every region, or a counterexample: half a proof is none to a checker
-    found = [entry for entry in decided if _certifiable(entry)]
-    if any(_sees_a_graph(entry) for entry in found):  # one file has one form, and each is proved again as it was proved
-        found = [entry for entry in found if _sees_a_graph(entry) or not isinstance(entry.verdict, Proved)]
+    found = [entry for entry in decided if _is_certifiable(entry)]
+    if any(
+        _needs_graph_form(entry) for entry in found
+    ):  # one file has one form, and each is proved again as it was proved
+        found = [entry for entry in found if _needs_graph_form(entry) or not isinstance(entry.verdict, Proved)]
     if not found:
         return None
     watch.update(Progress(phase=f"writing {out.name}"))
@@ -91,7 +93,7 @@ def certify(
     data = certificate_bytes(
         loaded.path.with_name(named or loaded.path.name),
         loaded.net.sha256,
-        stated(found),
+        certified_answers(found),
         semantics=semantics,
         assumptions=assumptions(loaded.net, semantics),
         tool=f"birdnn {metadata.version('birdnn')}",
@@ -99,12 +101,12 @@ def certify(
         over=over,
     )
     # compressed here, where `over` can end it, not by whoever writes: that of a large proof takes long
-    place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
+    place = write(out, pack_gzip(data, over) if out.name.lower().endswith(".gz") else data)
     del data  # the checker reads it again, and large proofs are large
-    return checked(loaded.path, found, place, out, begun, watch, over)
+    return checked_certificate(loaded.path, found, place, out, begun, watch, over)
 
 
-def stated(found: Sequence[Decided]) -> list[Certified]:
+def certified_answers(found: Sequence[Decided]) -> list[Certified]:
     """What a certificate says of them."""
     return [
         Certified(prop=each.prop, verdict=each.verdict, shared=each.shared)
@@ -113,7 +115,7 @@ def stated(found: Sequence[Decided]) -> list[Certified]:
     ]
 
 
-def checked(
+def checked_certificate(
     nets: Path | Mapping[str, Path],
     found: Sequence[Decided],
     place: Path,
@@ -135,7 +137,7 @@ def checked(
     stored = place.read_bytes()  # compressed, where the name says so
     # writing ends here: of both times only the second is the checker's
     ready = time.monotonic()
-    answer, detail = _checked(nets, [entry.path for entry in found], place, watch, over)
+    answer, detail = _checker_answer(nets, [entry.path for entry in found], place, watch, over)
     return CertificateFile(
         path=str(out.resolve()),
         sha256=hashlib.sha256(stored).hexdigest(),
@@ -148,12 +150,12 @@ def checked(
     )
 
 
-def unwritten(out: Path) -> str:
+def unwritten_note(out: Path) -> str:
     """What a user reads where there was no time."""
     return f"No certificate was written: the time limit ended before {out.name} was complete; give more time."
 
 
-def unproved(verdict: Verdict) -> Verdict:
+def verdict_without_proof(verdict: Verdict) -> Verdict:
     """What is left of a verdict that checker or engines contradict: a proof is none, a run stays what it is."""
     if not isinstance(verdict, Proved):
         return verdict
@@ -161,31 +163,31 @@ def unproved(verdict: Verdict) -> Verdict:
     return Unknown(reason="rejected", boxes=verdict.boxes, arithmetic=verdict.arithmetic)
 
 
-def _sees_a_graph(entry: Decided) -> bool:
+def _needs_graph_form(entry: Decided) -> bool:
     proofs = entry.verdict.proofs if isinstance(entry.verdict, Proved) else ()
     return entry.prop.relational or any(proof.of_graph for proof in proofs)
 
 
-def beside_graphs(decided: Sequence[Decided], certificate: CertificateFile) -> list[str]:
+def notes_beside_graphs(decided: Sequence[Decided], certificate: CertificateFile) -> list[str]:
     """A sentence about each property that was decided, and of which a certificate of graphs does not speak."""
-    names = [entry.prop.name for entry in decided if _certifiable(entry)]
+    names = [entry.prop.name for entry in decided if _is_certifiable(entry)]
     told = "this one holds proofs of a graph, and one file holds proofs of one form: ask for its certificate alone"
     return [f"No certificate speaks about {name}: {told}." for name in names if name not in certificate.properties]
 
 
-def _certifiable(entry: Decided) -> bool:
+def _is_certifiable(entry: Decided) -> bool:
     if isinstance(entry.verdict, Proved):
         return 0 < len(entry.verdict.proofs) == len(entry.prop.regions)
     return isinstance(entry.verdict, Violated)
 
 
-def _checked(
+def _checker_answer(
     net: Path | Mapping[str, Path], props: list[str], certificate: Path, watch: Watch, over: Callable[[], bool]
 ) -> tuple[CheckAnswer, str]:
     """The checker's answer, and what it checked or why not."""
     try:
         # in float64 with rounding accounted for; whoever wants exact arithmetic has `birdnn check`
-        accepted = check(net, props, certificate, seen=follow(watch, over))
+        accepted = check(net, props, certificate, seen=progress_reporter(watch, over))
         return "accepted", accepted.line() + (UNRUN if accepted.unrun() else "")
     # before `Rejected`, of which it is a kind: what readers may take in two ways contradicts no proof
     except Uncertain as error:

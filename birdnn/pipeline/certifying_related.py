@@ -11,15 +11,15 @@ from birdnn.bounds.difference import joint_chain
 from birdnn.certify.check.pairs.chain import FOLLOWED
 from birdnn.certify.write import pair_certificate_bytes
 from birdnn.chain import Activation
-from birdnn.formats.files import compressed
+from birdnn.formats.files import pack_gzip
 from birdnn.network import Network
-from birdnn.pipeline.certifying import Decided, checked, stated, written
+from birdnn.pipeline.certifying import Decided, certified_answers, checked_certificate, write_file
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, Progress, Watch
 from birdnn.spec import Property
 
 
-def obstacle(first: Network, second: Network, prop: Property) -> str:
+def pair_obstacle(first: Network, second: Network, prop: Property) -> str:
     """Why a proof that follows the difference of two networks cannot become a certificate; empty where it can."""
     # asked before anything is written: what the checker refuses would count as a contradiction
     layers, _ = joint_chain(first, second)
@@ -65,10 +65,10 @@ def certify_related(
     watch.update(Progress(phase=f"writing {out.name}"))
     data = pair_certificate_bytes(
         {name: (loaded.path, loaded.net.sha256) for name, loaded in nets.items()},
-        stated(found),
+        certified_answers(found),
         tool=f"birdnn {metadata.version('birdnn')}",
         over=over,
     )
-    place = written(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
+    place = write_file(out, pack_gzip(data, over) if out.name.lower().endswith(".gz") else data)
     files = {name: loaded.path for name, loaded in nets.items()}
-    return checked(files, found, place, out, begun, watch, over)
+    return checked_certificate(files, found, place, out, begun, watch, over)

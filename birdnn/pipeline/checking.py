@@ -20,7 +20,7 @@ class Stopped(Exception):
     """The user or the clock wants an end of a check."""
 
 
-def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[str, int, int], None]:
+def progress_reporter(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[str, int, int], None]:
     """What the checker tells its news to: passes them on, and raises `Stopped` where someone wants an end."""
 
     def seen(phase: str, done: int, total: int) -> None:
@@ -51,9 +51,11 @@ def check_files(
     accepted: Accepted | None = None
     replayed: tuple[bool | None, ...] = ()
     try:
-        accepted = check(net, props, certificate, settings, follow(watch or Unwatched()))
+        accepted = check(net, props, certificate, settings, progress_reporter(watch or Unwatched()))
         # inside the `try`: a counterexample that does not run as stated makes the certificate a rejected one
-        replayed = tuple(None if answer.input is None else _replay(net, answer) for answer in accepted.answers)
+        replayed = tuple(
+            None if answer.input is None else _replay_counterexample(net, answer) for answer in accepted.answers
+        )
         said = accepted.line() + _replay_remark(accepted, replayed)
     except Rejected as error:
         # None again, also where the checker accepted and only the run did not
@@ -71,11 +73,11 @@ def check_files(
         arithmetic=settings.arithmetic,
         sample=settings.sample,
         seed=settings.seed,
-        properties=tuple(_checked(answer, runs) for answer, runs in answers),
+        properties=tuple(_checked_property(answer, runs) for answer, runs in answers),
     )
 
 
-def _checked(answer: Answer, runs: bool | None) -> CheckedProperty:
+def _checked_property(answer: Answer, runs: bool | None) -> CheckedProperty:
     return CheckedProperty(
         path=answer.path,
         verdict=answer.verdict,
@@ -86,7 +88,7 @@ def _checked(answer: Answer, runs: bool | None) -> CheckedProperty:
     )
 
 
-def _replay(net: Path | Mapping[str, Path], answer: Answer) -> bool:
+def _replay_counterexample(net: Path | Mapping[str, Path], answer: Answer) -> bool:
     """True, as the counterexample violates on the files as they are.
 
     Raises:
@@ -94,13 +96,13 @@ def _replay(net: Path | Mapping[str, Path], answer: Answer) -> bool:
     """
     # the checker has none of onnxruntime, which is the point of it; this run is ours
     x = np.array(answer.input, dtype=np.float32)
-    if not (_violated(net, answer, x) if isinstance(net, Path) else _violated_by_two(net, answer, x)):
+    if not (_violated_by_one(net, answer, x) if isinstance(net, Path) else _violated_by_two(net, answer, x)):
         where = f"proof of {Path(answer.path).name}"
         raise Rejected(f"{where}: the input does not violate the property when onnxruntime runs it")
     return True
 
 
-def _violated(net: Path, answer: Answer, x: npt.NDArray[np.float32]) -> bool:
+def _violated_by_one(net: Path, answer: Answer, x: npt.NDArray[np.float32]) -> bool:
     y = OnnxReplay(read_bytes(net, NETWORK_BYTES))(x)
     prop = read_property(answer.path, relating=True)
     # tolerance zero, by exact numbers: an input that violates by a rounding of ours would be none

@@ -10,10 +10,10 @@ from birdnn.network import Network
 from birdnn.operators import operator
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
-from birdnn.verify import not_float32, require_float32
+from birdnn.verify import require_float32, why_not_float32
 
 
-def semantics_of(net: Network, asked: Semantics | None, props: Sequence[Property] = ()) -> Semantics:
+def network_semantics(net: Network, asked: Semantics | None, props: Sequence[Property] = ()) -> Semantics:
     """What a proof is to speak about: what was asked, or what one of the properties is over; else float32 execution,
     where the network has one and is a chain: of graphs there are certificates of what is proved over the reals only.
 
@@ -28,12 +28,12 @@ def semantics_of(net: Network, asked: Semantics | None, props: Sequence[Property
     if any(prop.element == "float32" for prop in props):
         require_float32(net)
         return "float32"
-    return "float32" if not not_float32(net) and is_chain(net) else "real"
+    return "float32" if not why_not_float32(net) and is_chain(net) else "real"
 
 
 def semantics_note(net: Network, semantics: Semantics, asked: Semantics | None) -> tuple[str, ...]:
     """A sentence about the reals, where they were chosen for the form of the graph."""
-    if asked is not None or semantics == "float32" or not_float32(net):
+    if asked is not None or semantics == "float32" or why_not_float32(net):
         return ()
     told = (
         "Proofs speak about the network over the reals: those of float32 executions of such a graph have no certificate"
@@ -49,7 +49,7 @@ def is_chain(net: Network) -> bool:
         return False
 
 
-def semantics_for(props: Sequence[Property], asked: Semantics | None) -> Semantics:
+def query_semantics(props: Sequence[Property], asked: Semantics | None) -> Semantics:
     """What the proofs of some properties are to speak about: what was asked, else the reals, unless one of them is a
     query over float32, which proofs over the reals do not answer.
 

@@ -56,7 +56,7 @@ class Deadline:
         return max(1, min(count, int(self.left_s() / max(times * each, 1e-9))))
 
 
-def limit_of(timeout_s: float | None, began: float | None = None) -> float:
+def remaining_limit(timeout_s: float | None, began: float | None = None) -> float:
     """What is left of a limit that counts since ``began``, on the monotonic clock; since now where nobody says it."""
     if timeout_s is None:
         return math.inf
@@ -64,7 +64,7 @@ def limit_of(timeout_s: float | None, began: float | None = None) -> float:
     return timeout_s if began is None else max(0.0, timeout_s - (time.monotonic() - began))
 
 
-def unlimited() -> Deadline:
+def no_deadline() -> Deadline:
     """No end."""
     return Deadline(until=math.inf, stopped=never)
 
@@ -109,12 +109,12 @@ class Clock:
     @property
     def search(self) -> Deadline:
         """The end of the search."""
-        return self._deadline(self.timeout_s - self.reserve_s)
+        return self._deadline_after(self.timeout_s - self.reserve_s)
 
     @property
     def end(self) -> Deadline:
         """The end of everything."""
-        return self._deadline(self.timeout_s)
+        return self._deadline_after(self.timeout_s)
 
     def stage(self, share: float) -> Deadline:
         """The end of a stage that begins now, and may take this share of all that is left."""
@@ -131,5 +131,5 @@ class Clock:
         self.spent[stage] = self.spent.get(stage, 0.0) + seconds
         return seconds
 
-    def _deadline(self, after_s: float) -> Deadline:
+    def _deadline_after(self, after_s: float) -> Deadline:
         return Deadline(until=self.started + after_s, stopped=self.watch.stopped, now=self.now)

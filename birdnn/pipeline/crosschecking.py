@@ -34,7 +34,7 @@ from birdnn.records import (
     Witness,
 )
 from birdnn.rounding import Semantics
-from birdnn.sample.draw import from_property
+from birdnn.sample.draw import draw_from_property
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
 from birdnn.verify.frontier import Keeper
@@ -93,11 +93,11 @@ def require_engines(names: Sequence[str]) -> None:
 def cross_checked(inquiry: Inquiry, names: Sequence[str], own_s: float) -> tuple[EngineAnswer, ...]:
     """Our own answer, which took ``own_s`` seconds, then that of each engine."""
     # ours first: whether somebody contradicts our proof is asked of the first answer
-    answers = [_ours(inquiry.verdict, own_s)]
+    answers = [_own_answer(inquiry.verdict, own_s)]
     for name in names:
         inquiry.watch.update(Progress(phase=f"asking {name} about {inquiry.prop.name}"))
         begun = time.monotonic()
-        found = _asked(inquiry, name)
+        found = _ask_engine(inquiry, name)
         answers.append(
             EngineAnswer(
                 engine=name,
@@ -105,7 +105,7 @@ def cross_checked(inquiry: Inquiry, names: Sequence[str], own_s: float) -> tuple
                 answer=found.answer,
                 arithmetic=found.arithmetic,
                 seconds=time.monotonic() - begun,
-                detail=found.detail or ("" if found.witness is None else _where(found.witness)),
+                detail=found.detail or ("" if found.witness is None else _semantics_remark(found.witness)),
                 witness=found.witness,
             )
         )
@@ -131,7 +131,7 @@ def disagreement(name: str, answers: Sequence[EngineAnswer], semantics: Semantic
     return f"{name}: {told}; {'; '.join(points)}"
 
 
-def contradicting(answers: Sequence[EngineAnswer]) -> Witness | None:
+def contradicting_witness(answers: Sequence[EngineAnswer]) -> Witness | None:
     """A replayed violation that someone else found of what we proved, and rather one over the reals too."""
     if not answers or answers[0].answer != "proved":
         return None
@@ -140,7 +140,7 @@ def contradicting(answers: Sequence[EngineAnswer]) -> Witness | None:
     return min(found, key=lambda witness: witness.exactly is False, default=None)
 
 
-def _where(witness: Witness) -> str:
+def _semantics_remark(witness: Witness) -> str:
     return "when run, not over the reals" if witness.exactly is False else ""
 
 
@@ -175,7 +175,7 @@ def decided_by(
     return verdict if isinstance(verdict, Violated) else replace(verdict, arithmetic=auto_lirpa.ARITHMETIC)
 
 
-def _asked(inquiry: Inquiry, name: str) -> Reply:
+def _ask_engine(inquiry: Inquiry, name: str) -> Reply:
     """An engine's answer, whatever becomes of the engine."""
     if inquiry.watch.stopped():
         # no proof, no violation: nothing that could contradict anybody
@@ -190,8 +190,8 @@ def _asked(inquiry: Inquiry, name: str) -> Reply:
         return Reply(answer="crash", arithmetic="", detail=f"{type(error).__name__}: {str(error)[:200]}")
 
 
-def _ours(verdict: Verdict, seconds: float) -> EngineAnswer:
-    found = _of_verdict(verdict)
+def _own_answer(verdict: Verdict, seconds: float) -> EngineAnswer:
+    found = _reply_of_verdict(verdict)
     return EngineAnswer(
         engine=OURS,
         version="",
@@ -203,7 +203,7 @@ def _ours(verdict: Verdict, seconds: float) -> EngineAnswer:
     )
 
 
-def _of_verdict(verdict: Verdict) -> Reply:
+def _reply_of_verdict(verdict: Verdict) -> Reply:
     match verdict:
         case Proved():
             return Reply(answer="proved", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
@@ -225,7 +225,7 @@ def _onnxruntime(inquiry: Inquiry) -> Reply:
         return Reply(answer="not_reproduced" if witness is None else "violated", arithmetic=_REPLAYED, witness=witness)
     # other points than a search with the same seed draws
     generator = torch.Generator().manual_seed(inquiry.seed + _STREAM)
-    parts, n, until = from_property(inquiry.prop, POINTS, generator), 0, time.monotonic() + inquiry.timeout_s
+    parts, n, until = draw_from_property(inquiry.prop, POINTS, generator), 0, time.monotonic() + inquiry.timeout_s
     for region, points in zip(inquiry.prop.regions, parts, strict=True):
         # in pieces, as each point is a run of the file: between two of them the clock is asked
         for some in torch.split(points, 500):
@@ -233,13 +233,13 @@ def _onnxruntime(inquiry: Inquiry) -> Reply:
                 return Reply(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} points, then time was up")
             n += len(some)
             # float64 margins may be a rounding off: whether a point violates is decided exactly, by the judge
-            close = some[region.margin(_outputs(inquiry.loaded, some)) <= 0]
+            close = some[region.margin(_replayed_outputs(inquiry.loaded, some)) <= 0]
             if (witness := judge.strongest_of(close)) is not None:
                 return Reply(answer="violated", arithmetic=_REPLAYED, witness=witness)
     return Reply(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} uniform points")
 
 
-def _outputs(loaded: Loaded, points: Tensor) -> Tensor:
+def _replayed_outputs(loaded: Loaded, points: Tensor) -> Tensor:
     """Of the file itself, (n, outputs) float64."""
     replayed = [loaded.replays[0](point.numpy()) for point in points]
     return torch.from_numpy(np.stack(replayed)).double()
@@ -249,7 +249,7 @@ def _auto_lirpa(inquiry: Inquiry) -> Reply:
     """Our branch and bound on its bounds, without any attack: what it proves or finds is their doing."""
     # an attack of ours would find what the engine is then credited with
     settings = SearchSettings(timeout_s=inquiry.timeout_s, seed=inquiry.seed, attack=_NO_ATTACK, batch=_BATCH)
-    return _of_verdict(decided_by("auto_lirpa", inquiry.loaded, inquiry.prop, settings, inquiry.watch))
+    return _reply_of_verdict(decided_by("auto_lirpa", inquiry.loaded, inquiry.prop, settings, inquiry.watch))
 
 
 def _marabou(inquiry: Inquiry) -> Reply:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birdnn.errors import EngineError, MismatchError
-from birdnn.labels import label
+from birdnn.labels import label_of_values
 from birdnn.later import later
 from birdnn.network import Network
-from birdnn.pipeline.claims import assumption_notes, semantics_for, semantics_of
-from birdnn.pipeline.clock import Clock, limit_of
+from birdnn.pipeline.claims import assumption_notes, network_semantics, query_semantics
+from birdnn.pipeline.clock import Clock, remaining_limit
 from birdnn.pipeline.crosschecking import (
     Inquiry,
-    contradicting,
+    contradicting_witness,
     cross_checked,
     decided_by,
     disagreement,
@@ -26,8 +26,8 @@ from birdnn.pipeline.crosschecking import (
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.keeping import keeper_in
-from birdnn.pipeline.load import Loaded, load_network, load_property, statement
-from birdnn.pipeline.recognising import network_notes, told_apart
+from birdnn.pipeline.load import Loaded, load_network, load_property, property_statement
+from birdnn.pipeline.recognising import named_apart, network_notes
 from birdnn.records import (
     CertificateFile,
     Device,
@@ -45,13 +45,13 @@ from birdnn.records import (
     Watch,
 )
 from birdnn.records.limits import OutOfTime
-from birdnn.report.witnesses import remark
+from birdnn.report.witnesses import verdict_remark
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
-from birdnn.verify.compared import left_out
+from birdnn.verify.compared import left_out_remark
 from birdnn.verify.effort import FALSIFIER_ROUNDS
-from birdnn.verify.relating import net_for
+from birdnn.verify.relating import net_for_property
 from birdnn.verify.remote import helpers_at
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def falsify_files(
     began: float | None = None,
 ) -> VerifyOutcome:
     """Look for a counterexample of each property; never proves one. Raises as `verify_files` does."""
-    return _Verification(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(falsified)
+    return _Verification(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(falsify_loaded)
 
 
 def clock_for(settings: VerifySettings, limit: float, watch: Watch) -> Clock:
@@ -141,7 +141,7 @@ def search_settings(settings: VerifySettings, semantics: Semantics, timeout_s: f
     return replace(limits, memory_bytes=int(settings.memory_gib * 2**30))
 
 
-def falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
+def falsify_loaded(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
     if prop.vacuous:
         return Unknown(reason="not_found", boxes=0, tried="nothing, as the property is vacuous")
     # without a limit a few rounds, with one as many as fit
@@ -149,12 +149,12 @@ def falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: W
     return falsify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, rounds=rounds)
 
 
-def _as_given(net: Network, verdict: Verdict) -> Verdict:
+def _with_given_label(net: Network, verdict: Verdict) -> Verdict:
     """The verdict with what the file gives at its counterexample, where that is a label."""
     if not net.graph.label or not isinstance(verdict, Violated):
         return verdict
     # only now: searches and the judge work on the values, of which a label says too little
-    given = label(verdict.witness.y, net.graph.label)
+    given = label_of_values(verdict.witness.y, net.graph.label)
     return replace(verdict, witness=replace(verdict.witness, y=(float(given),)))
 
 
@@ -176,19 +176,19 @@ class _Verification:
         began: float | None,
     ) -> None:
         # before files are read: reading counts
-        limit = limit_of(settings.timeout_s, began)
+        limit = remaining_limit(settings.timeout_s, began)
         self.clock = clock_for(settings, limit, watch)
         self.watch = watch
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
         self.device = device_for(settings.device, self.loaded.net)
         # refused at once: whoever asks for a certificate does not want to learn after an hour that there can be none
-        if settings.certificate is not None and (told := certifying.obstacle(self.loaded, settings.units)):
+        if settings.certificate is not None and (told := certifying.certificate_obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
         # two files may have one name in different folders, and verdicts are told by it
-        named = told_apart([self._read(path, settings.units) for path in prop_paths])
+        named = named_apart([self._read_property(path, settings.units) for path in prop_paths])
         # semantics are given here always, so that this only checks: over the reals unless told otherwise
-        self.semantics = semantics_of(self.loaded.net, semantics_for(named.props, settings.semantics))
+        self.semantics = network_semantics(self.loaded.net, query_semantics(named.props, settings.semantics))
         if any(prop.relational for prop in named.props) and (self.semantics != "real" or settings.bound != "own"):
             told = "over the reals, by bounds of our own"
             raise MismatchError(f"a property that relates inputs, as one of these does, is decided {told}, only")
@@ -200,7 +200,7 @@ class _Verification:
         ]
         self.renamed = named.notes
 
-    def _read(self, path: Path, units: Units) -> Property:
+    def _read_property(self, path: Path, units: Units) -> Property:
         return load_property(path, self.loaded, units, deciding=True, relating=True)
 
     def outcome(self, decide: Decide) -> VerifyOutcome:
@@ -218,17 +218,18 @@ class _Verification:
             # after all verdicts: one file holds all proofs
             certificate = self.certificate(verdicts)
         except OutOfTime:
-            late = certifying.unwritten(self.settings.certificate or Path())
+            late = certifying.unwritten_note(self.settings.certificate or Path())
         told = [disagreement(v.name, v.engines, self.semantics) for v in verdicts]
         # of the verdicts as they were, before a rejection below makes proofs unknown
-        beside = [] if certificate is None else certifying.beside_graphs(self.decided(verdicts), certificate)
+        beside = [] if certificate is None else certifying.notes_beside_graphs(self.decided(verdicts), certificate)
         if certificate is not None and certificate.answer == "rejected":
             # neither is believed: the checker shares no code with the prover, and nobody knows here which of them errs
             told.append(certificate.disagreement)
             # a file that was given twice is stated once
             stated = {v.sha256 for v in verdicts if v.name in certificate.properties}
             verdicts = tuple(
-                replace(v, verdict=certifying.unproved(v.verdict)) if v.sha256 in stated else v for v in verdicts
+                replace(v, verdict=certifying.verdict_without_proof(v.verdict)) if v.sha256 in stated else v
+                for v in verdicts
             )
         return VerifyOutcome(
             net=str(self.loaded.path),
@@ -248,7 +249,7 @@ class _Verification:
                 *(line for v in verdicts for line in v.notes),
                 *([late] if late else []),
                 *beside,
-                *(line for v in verdicts if (line := remark(v.name, v.verdict))),
+                *(line for v in verdicts if (line := verdict_remark(v.name, v.verdict))),
             ),
             disagreement=" | ".join(line for line in told if line),
             certificate=certificate,
@@ -258,7 +259,7 @@ class _Verification:
         """What searches left out of the network, a sentence for each property."""
         if self.settings.certificate is not None:
             return []
-        told = [left_out(self.loaded.net, question.prop, self.semantics) for question in self.questions]
+        told = [left_out_remark(self.loaded.net, question.prop, self.semantics) for question in self.questions]
         return [line for line in dict.fromkeys(told) if line]
 
     def certificate(self, verdicts: Sequence[PropertyVerdict]) -> CertificateFile | None:
@@ -288,18 +289,22 @@ class _Verification:
             # all that is left, not a share of it: what an easy property leaves the next one has
             limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
             # replays stay those of the file: they judge by the inputs themselves, which the changed network hands on
-            loaded = replace(self.loaded, net=net_for(self.loaded.net, prop, recorded=limits.record))
-            verdict = _as_given(self.loaded.net, decide(loaded, prop, limits, self.watch))
+            loaded = replace(self.loaded, net=net_for_property(self.loaded.net, prop, recorded=limits.record))
+            verdict = _with_given_label(self.loaded.net, decide(loaded, prop, limits, self.watch))
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
         # what an engine found when it ran the network stands beside a proof over the reals, as a finding of ours would
-        if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
+        if (
+            isinstance(verdict, Proved)
+            and verdict.executed is None
+            and (met := contradicting_witness(engines)) is not None
+        ):
             verdict = verdict if met.contradicts(self.semantics) else replace(verdict, executed=met)
         return PropertyVerdict(
             name=prop.name,
             path=str(question.path.resolve()),
             sha256=prop.sha256,
-            text=statement(prop),
+            text=property_statement(prop),
             verdict=verdict,
             solve_s=spent,
             engines=engines,

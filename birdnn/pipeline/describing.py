@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from birdnn.formats.onnx import lifted
+from birdnn.formats.onnx import lifted_constants
 from birdnn.formats.suite import Suite
 from birdnn.pipeline.case import Case
-from birdnn.pipeline.certifying import obstacle
+from birdnn.pipeline.certifying import certificate_obstacle
 from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Measured
@@ -18,11 +18,11 @@ from birdnn.records import ApplicableOutcome, Drawdowns, PacBound, PropertyLocal
 _SHOWN = 4  # names in a note
 
 
-def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
+def scaled_quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
     """What the inputs and the outputs mean: from the suite, else the scaling of an NNet file; empty without either."""
     # before the header: it has names and units, which no NNet file has
     if loaded.known is not None:
-        return of_suite(loaded.known[0])
+        return suite_quantities(loaded.known[0])
     if loaded.nnet is None or loaded.nnet.scaling is None:
         return (), ()
     scaling, outputs = loaded.nnet.scaling, range(loaded.net.n_outputs)
@@ -32,7 +32,7 @@ def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[Scaled
     return inputs, tuple(ScaledQuantity(name=f"Y_{i}", text="", unit="", mean=mean, range=span) for i in outputs)
 
 
-def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
+def suite_quantities(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
     """What a suite says about inputs and outputs."""
     inputs, outputs = (
         # exact numbers: pages make raw values of exact limits with them
@@ -45,7 +45,7 @@ def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuan
     return inputs, outputs
 
 
-def kept(measured: Measured | None) -> dict[str, Any]:
+def measured_fields(measured: Measured | None) -> dict[str, Any]:
     """The fields of an outcome that were measured; none were where no network was written."""
     if measured is None:
         nothing = dict.fromkeys(("fidelity", "efficacy", "generalisation"))
@@ -59,7 +59,7 @@ def kept(measured: Measured | None) -> dict[str, Any]:
     return {name: getattr(measured, name) for name in names}
 
 
-def described(
+def description_fields(
     case: Case,
     before: Mapping[str, Answer],
     after: Mapping[str, Answer],
@@ -67,7 +67,7 @@ def described(
     sampled: Mapping[str, PacBound],
 ) -> dict[str, Any]:
     """The fields of an outcome that say what its properties and numbers are about."""
-    inputs, outputs = quantities(case.loaded)
+    inputs, outputs = scaled_quantities(case.loaded)
     others = tuple(
         ApplicableOutcome(
             name=subject.prop.name,
@@ -82,7 +82,7 @@ def described(
     return {"inputs": inputs, "outputs": outputs, "watched": others, "localisation": located}
 
 
-def remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, as_many: bool) -> Iterator[str]:
+def outcome_remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, as_many: bool) -> Iterator[str]:
     """What the verdicts of the named properties do not tell; ``best`` is None where no network was written."""
     others = [s.prop.name for s in case.applicable]
     # said where nothing was written too: it is about the original
@@ -92,7 +92,7 @@ def remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, a
     if best is None:
         return
     after = best.answers
-    if case.loaded.nnet is None and (raised := lifted(case.loaded.net, case.loaded.path)):
+    if case.loaded.nnet is None and (raised := lifted_constants(case.loaded.net, case.loaded.path)):
         told = ", ".join(map(repr, raised[:_SHOWN])) + (f" and {n} more" if (n := len(raised) - _SHOWN) > 0 else "")
         yield f"The original's Constant nodes {told} are initialisers in the repaired file."
     if as_many:
@@ -103,6 +103,6 @@ def remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, a
     unseen = [name for name in others if name not in after]
     if unseen:
         yield f"Not looked at again on the repaired network, for lack of time: {', '.join(unseen)}."
-    if told := obstacle(best.loaded, case.files.units):
+    if told := certificate_obstacle(best.loaded, case.files.units):
         copy = "" if best.loaded.nnet is None else "; the ONNX copy beside it can have one: verify --certificate"
         yield f"No certificate: {told}{copy}."

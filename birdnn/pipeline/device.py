@@ -36,7 +36,7 @@ def device_for(asked: AskedDevice, net: Network | None) -> Device:
     """
     if asked == "cpu" or (asked == "auto" and (net is None or multiplications(net) < PAYS)):
         return "cpu"
-    reason = unusable()
+    reason = cuda_obstacle()
     if reason and asked == "cuda":
         raise InputError(f"--device cuda: {reason}; give --device cpu or auto (birdnn doctor says what is missing)")
     if reason:
@@ -46,7 +46,7 @@ def device_for(asked: AskedDevice, net: Network | None) -> Device:
     return "cuda"
 
 
-def unusable() -> str:
+def cuda_obstacle() -> str:
     """Why no graphics device can be used here; empty where one can."""
     # its products are sums over slices of the numbers, whose error no bound accounts for (docs/soundness.md)
     if os.environ.get(_EMULATED, "0") not in ("", "0"):

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birdnn.crosscheck.engines import ENGINES, NAMES, Engine, engine_named, shimmed
+from birdnn.crosscheck.engines import ENGINES, NAMES, Engine, engine_named, needs_shim
 from birdnn.later import later
 from birdnn.pipeline.facts import machine, versions
 from birdnn.records import DoctorOutcome, EngineState, Progress, Unwatched, Watch
@@ -25,7 +25,7 @@ _DRIVER = "libcuda.so.1"
 GET_CUDA = "a machine with a CUDA device and, from https://pytorch.org/get-started, a build of torch for it"
 
 
-def examine(watch: Watch | None = None, *, tried: bool = False) -> DoctorOutcome:
+def examine_engines(watch: Watch | None = None, *, tried: bool = False) -> DoctorOutcome:
     """Look at every engine, at what else is optional, and at the machine.
 
     Args:
@@ -34,44 +34,50 @@ def examine(watch: Watch | None = None, *, tried: bool = False) -> DoctorOutcome
             bounds are compiled that are not yet. Otherwise nothing is said to work, only to be there.
     """
     watch = watch or Unwatched()
-    states = [_own(), *(_of_engine(engine) for engine in ENGINES), _compiler(), _flint(), _cuda()]
+    states = [
+        _own_state(),
+        *(_engine_state(engine) for engine in ENGINES),
+        _compiler_state(),
+        _flint_state(),
+        _cuda_state(),
+    ]
     if tried:
         # what is known not to be usable is not asked: it would only fail a second time
         for place, state in enumerate(states):
             if state.usable is None:
                 watch.update(Progress(phase=f"asking {state.name}"))
-                states[place] = trying.tried(state)
-    return DoctorOutcome(states=tuple(_remarked(state) for state in states), versions=versions(), machine=machine())
+                states[place] = trying.try_engine(state)
+    return DoctorOutcome(states=tuple(_with_remark(state) for state in states), versions=versions(), machine=machine())
 
 
-def _own() -> EngineState:
+def _own_state() -> EngineState:
     version = versions()["birdnn"]
     return EngineState(name="birdnn", role="bounds, search, repair", version=version, usable=True, note="", install="")
 
 
-def _of_engine(engine: Engine) -> EngineState:
-    return _found(engine.name, engine.role, engine.package, engine.module, engine.install)
+def _engine_state(engine: Engine) -> EngineState:
+    return _package_state(engine.name, engine.role, engine.package, engine.module, engine.install)
 
 
-def _remarked(state: EngineState) -> EngineState:
+def _with_remark(state: EngineState) -> EngineState:
     """The state with what is special about such a version."""
-    if state.version is None or state.name not in NAMES or not shimmed(engine_named(state.name), state.version):
+    if state.version is None or state.name not in NAMES or not needs_shim(engine_named(state.name), state.version):
         return state
     additions = "runs with the additions for torch 2 and NumPy 2 (birdnn/crosscheck/auto_lirpa_03.py)"
     return replace(state, note=f"{state.note}; {additions}")
 
 
-def _compiler() -> EngineState:
-    return _found("numba", "compiled bounds of small networks, several times as fast", "numba", "numba")
+def _compiler_state() -> EngineState:
+    return _package_state("numba", "compiled bounds of small networks, several times as fast", "numba", "numba")
 
 
-def _flint() -> EngineState:
-    return _found("python-flint", "fast exact rationals, for checking certificates", "python-flint", "flint")
+def _flint_state() -> EngineState:
+    return _package_state("python-flint", "fast exact rationals, for checking certificates", "python-flint", "flint")
 
 
-def _found(name: str, role: str, package: str, module: str, install: str = "") -> EngineState:
+def _package_state(name: str, role: str, package: str, module: str, install: str = "") -> EngineState:
     """A package that is installed and whose module Python finds, or how to get it."""
-    version = _version(package)
+    version = _package_version(package)
     # both: a package may be recorded as installed and its module be gone, which the note below says
     if version is not None and find_spec(module) is not None:
         return EngineState(name=name, role=role, version=version, usable=None, note=UNTRIED, install="")
@@ -80,15 +86,15 @@ def _found(name: str, role: str, package: str, module: str, install: str = "") -
     return EngineState(name=name, role=role, version=version, usable=False, note=note, install=hint)
 
 
-def _version(package: str) -> str | None:
+def _package_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _cuda() -> EngineState:
-    built, devices = _built_for(), _devices()
+def _cuda_state() -> EngineState:
+    built, devices = _built_for(), _driver_devices()
     there = bool(built and devices)
     if there:
         note = f"{', '.join(devices)}; {UNTRIED}"
@@ -117,7 +123,7 @@ def _built_for() -> str | None:
     return named[1] if named else None
 
 
-def _devices() -> tuple[str, ...]:
+def _driver_devices() -> tuple[str, ...]:
     """Names of the devices that CUDA's driver knows; it honours CUDA_VISIBLE_DEVICES."""
     try:
         # the driver itself, as torch would have to be loaded to be asked

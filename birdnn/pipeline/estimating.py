@@ -40,19 +40,19 @@ from birdnn.sample.pac import (
     anytime_lower,
     anytime_upper,
     clopper_pearson,
-    reached,
-    shared,
+    may_stop,
+    shared_delta,
     upper_limit,
     zero_violation_samples,
 )
-from birdnn.sample.pieces import drawable
-from birdnn.sample.scenario import closest_affine, scenario_epsilon, scenario_samples, variables
+from birdnn.sample.pieces import drawable_count
+from birdnn.sample.scenario import closest_affine, program_variables, scenario_epsilon, scenario_samples
 from birdnn.sample.splitting import SplittingSettings, violation_probability
-from birdnn.sample.tally import KEPT, Tally, run
+from birdnn.sample.tally import KEPT, Tally, evaluate_on_device
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack_all
-from birdnn.verify.effort import hunt_for
-from birdnn.verify.relating import net_for
+from birdnn.verify.effort import hunt_effort
+from birdnn.verify.relating import net_for_property
 from birdnn.verify.witness import Judge
 
 EPSILON = 1e-5
@@ -76,17 +76,17 @@ def estimate_files(request: EstimateRequest, *, watch: Watch | None = None) -> E
     return _Estimation(request, watch or Unwatched()).outcome()
 
 
-def seeded(seed: int, *stream: int, device: str) -> torch.Generator:
+def seeded_generator(seed: int, *stream: int, device: str) -> torch.Generator:
     """A generator on the device for one purpose; streams of one seed are independent of each other."""
     # not the sum of seed and stream, which is the same for seed 1, stream 0 and for seed 0, stream 1
     state = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
 
 
-def replayed(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | None:
+def replayed_witness(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | None:
     """Of suspicious inputs (m, inputs) one that violates when run as the file says, rather over the reals too."""
     # draws are judged in float32 in torch: what counts as a counterexample is decided by runs of the file
-    net = net_for(loaded.net, prop)
+    net = net_for_property(loaded.net, prop)
     return Judge(net, prop, loaded.replays, source=net).strongest_of(points)
 
 
@@ -111,12 +111,12 @@ class _Estimation:
         self.loaded = case.loaded
         self.subjects = case.asked
         self.notes = asked_notes(case, self.subjects)
-        self.measure = self._measure()
+        self.measure = self._read_measure()
         self.device = device_for(request.device, self.loaded.net)
         self.net: Network = self.loaded.net.with_values({}).float().to(self.device)
         # the union bound: nothing is assumed about how the statements depend on each other
         statements = len(self.subjects) * request.attempts * (2 if request.scenario else 1)
-        self.delta = shared(request.delta, statements)
+        self.delta = shared_delta(request.delta, statements)
         for index, subject in enumerate(self.subjects):
             # a measure that does not reach a property is found before the others cost time
             # the generator is made anew below, so that this draw is not missing from the sample
@@ -129,7 +129,7 @@ class _Estimation:
         for index, subject in enumerate(self.subjects):
             if self.watch.stopped():
                 break
-            found.append(self._estimate(index, subject))
+            found.append(self._estimate_property(index, subject))
         return EstimateOutcome(
             request=self.request,
             net=str(self.loaded.path),
@@ -143,7 +143,7 @@ class _Estimation:
             notes=(*self.notes, *self._remarks(found)),
         )
 
-    def _measure(self) -> Measure:
+    def _read_measure(self) -> Measure:
         if self.request.measure == "uniform":
             return UNIFORM
         scaling = scaling_of(self.loaded) if self.request.measure_units == "raw" else None
@@ -157,17 +157,17 @@ class _Estimation:
         return measure
 
     def _generator(self, *stream: int) -> torch.Generator:
-        return seeded(self.request.seed, *stream, device=self.device)
+        return seeded_generator(self.request.seed, *stream, device=self.device)
 
     # --- one property
 
-    def _estimate(self, index: int, subject: Subject) -> PropertyEstimate:
+    def _estimate_property(self, index: int, subject: Subject) -> PropertyEstimate:
         prop = subject.prop
         tally = Tally(self.net, prop, self.measure.draws(prop, self._generator(index, 0)))
-        aim = self._aim(tally.draws.left)
-        self._count(tally, aim)
-        bound = self._bound(tally, aim)
-        rare, deep = self._split(index, prop) if self.request.splitting else (None, tally.worst[:0])
+        aim = self._sample_size(tally.draws.left)
+        self._draw_samples(tally, aim)
+        bound = self._pac_bound(tally, aim)
+        rare, deep = self._estimate_by_splitting(index, prop) if self.request.splitting else (None, tally.worst[:0])
         surrogates = tuple(self._surrogates(index, prop)) if self.request.scenario else ()
         return PropertyEstimate(
             name=prop.name,
@@ -176,18 +176,18 @@ class _Estimation:
             text=subject.text,
             n=tally.n,
             violations=tally.violations,
-            interval=_interval(tally, aim),
+            interval=_confidence_interval(tally, aim),
             bound=bound,
             asked=aim.epsilon,
             reached=None if aim.epsilon is None else bound.epsilon <= aim.epsilon,
             surrogates=surrogates,
             rare=rare,
             # replayed after all counting: the statement is about float32 in torch, whatever a run of the file says
-            counterexample=replayed(self.loaded, prop, torch.cat([tally.worst, deep])),
+            counterexample=replayed_witness(self.loaded, prop, torch.cat([tally.worst, deep])),
             sample_s=tally.seconds,
         )
 
-    def _aim(self, left: int | None) -> _SampleSize:
+    def _sample_size(self, left: int | None) -> _SampleSize:
         """How many draws: as said; else all there are; else as many as epsilon needs."""
         request = self.request
         # where only a number was said, or a file has one, the statement is whatever comes out
@@ -205,14 +205,14 @@ class _Estimation:
             n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime
         )
 
-    def _count(self, tally: Tally, aim: _SampleSize) -> None:
-        batch = drawable(BATCH[self.device], self.net.n_inputs)
+    def _draw_samples(self, tally: Tally, aim: _SampleSize) -> None:
+        batch = drawable_count(BATCH[self.device], self.net.n_inputs)
         if aim.anytime and aim.epsilon is not None:
             # looks of an anytime run are free (`birdnn.sample.pac`), but a batch that is too large overshoots its end
             batch = max(1, min(batch, zero_violation_samples(aim.epsilon, aim.delta) // _LOOKS))
         while tally.n < aim.n and not self.watch.stopped():
             # only there: a fixed number that ended by what it shows would not have the error probability that is stated
-            if aim.anytime and tally.n and _settled(tally, aim):
+            if aim.anytime and tally.n and _is_settled(tally, aim):
                 break
             if not tally.add(min(batch, aim.n - tally.n)):
                 break
@@ -228,11 +228,11 @@ class _Estimation:
                 )
             )
 
-    def _bound(self, tally: Tally, aim: _SampleSize) -> PacBound:
+    def _pac_bound(self, tally: Tally, aim: _SampleSize) -> PacBound:
         if aim.anytime:
             epsilon = anytime_upper(tally.violations, tally.n, aim.delta)
             # `anytime_upper` is solved numerically, and may be a hair above what the run has just reached
-            if aim.epsilon is not None and reached(tally.violations, tally.n, aim.epsilon, aim.delta):
+            if aim.epsilon is not None and may_stop(tally.violations, tally.n, aim.epsilon, aim.delta):
                 epsilon = min(epsilon, aim.epsilon)
         else:
             epsilon = upper_limit(tally.violations, tally.n, aim.delta)
@@ -245,7 +245,7 @@ class _Estimation:
             anytime=aim.anytime,
         )
 
-    def _split(self, index: int, prop: Property) -> tuple[RareEvent | None, torch.Tensor]:
+    def _estimate_by_splitting(self, index: int, prop: Property) -> tuple[RareEvent | None, torch.Tensor]:
         """No estimate where it was interrupted: what had not arrived by then would count as nothing."""
         if not isinstance(self.measure, Product):
             raise InputError("splitting needs a distribution that it can draw from")
@@ -258,19 +258,19 @@ class _Estimation:
             watch=self.watch,
         )
         if not event.estimate:
-            points = self._attacked(index, prop)
+            points = self._attack_points(index, prop)
         # the points stay: a counterexample is one however it was found
         return (None if self.watch.stopped() else event), points
 
-    def _attacked(self, index: int, prop: Property) -> torch.Tensor:
+    def _attack_points(self, index: int, prop: Property) -> torch.Tensor:
         """What an attack finds where splitting found nothing: a part of a region that no repetition met."""
         self.watch.update(Progress(phase=f"attacking {prop.name}"))
         polytopes = sum(len(region.unsafe) for region in prop.regions)
         found = attack_all(
             # margins of draws take inputs beside outputs (`margin_at`), an attack a network that hands them on
-            net_for(self.net, prop),
+            net_for_property(self.net, prop),
             prop.regions,
-            settings=hunt_for(self.net, polytopes, 1, AttackSettings()),
+            settings=hunt_effort(self.net, polytopes, 1, AttackSettings()),
             generator=torch.Generator().manual_seed(self.request.seed + index),
             # nothing is replayed on the way: that is done with all that is found, once
             accepts=lambda region, points: True,
@@ -281,7 +281,7 @@ class _Estimation:
     def _surrogates(self, index: int, prop: Property) -> Iterable[Surrogate]:
         rows = [(i, p) for i, region in enumerate(prop.regions) for p in range(len(region.unsafe))]
         # each polytope's surrogate is a statement of its own
-        delta = shared(self.delta, max(1, len(rows)))
+        delta = shared_delta(self.delta, max(1, len(rows)))
         for i in dict.fromkeys(i for i, _ in rows):
             if self.watch.stopped():
                 return
@@ -294,7 +294,7 @@ class _Estimation:
         """One for each polytope of a region, all on the same draws."""
         region: Region = prop.regions[index]
         draws = self.measure.draws(replace(prop, regions=(region,)), generator)
-        size = variables(prop.n_inputs)
+        size = program_variables(prop.n_inputs)
         asked = self.request.epsilon or EPSILON
         n = scenario_samples(asked, delta, size)
         # one sample for all polytopes of a region: their statements share delta, and need not be independent
@@ -307,7 +307,7 @@ class _Estimation:
                 f"epsilon 0.5, {n:,} for {asked:g}"
             )
         # margins are taken from float32 outputs, as the statement is about float32 executions; the fit is in float64
-        y = run(self.net, x)
+        y = evaluate_on_device(self.net, x)
         points = x.cpu().double().numpy()
         lower, upper = region.lower.numpy(), region.upper.numpy()
         for number, polytope in enumerate(region.unsafe):
@@ -345,16 +345,16 @@ class _Estimation:
             yield f"Not sampled, because interrupted: {', '.join(missing)}."
 
 
-def _settled(tally: Tally, aim: _SampleSize) -> bool:
+def _is_settled(tally: Tally, aim: _SampleSize) -> bool:
     """Is the bound reached, or known to be missed? Either answer alone is wrong with probability delta at most."""
     if aim.epsilon is None:
         return False
-    if reached(tally.violations, tally.n, aim.epsilon, aim.delta):
+    if may_stop(tally.violations, tally.n, aim.epsilon, aim.delta):
         return True
     return tally.violations > 0 and anytime_lower(tally.violations, tally.n, aim.delta) > aim.epsilon
 
 
-def _interval(tally: Tally, aim: _SampleSize) -> Interval:
+def _confidence_interval(tally: Tally, aim: _SampleSize) -> Interval:
     limits = anytime_interval if aim.anytime else clopper_pearson
     lower, upper = limits(tally.violations, tally.n, aim.delta) if tally.n else (0.0, 1.0)
     return Interval(lower=lower, upper=upper, confidence=1 - aim.delta)

@@ -27,25 +27,25 @@ def versions() -> Mapping[str, str]:
 
 def machine(device: str = "cpu") -> Machine:
     """The machine that this process runs on; `device` is where tensors live."""
-    cores = _cores()
+    cores = _core_count()
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_name(),
         cores=cores,
-        threads=_threads(cores),
+        threads=_thread_count(cores),
         memory_gib=_memory_gib(),
         # whoever computes on it has loaded torch; it is not imported for a name
         device=device if device == "cpu" else sys.modules["torch"].cuda.get_device_name(device),
     )
 
 
-def _cores() -> int:
+def _core_count() -> int:
     # what this process may use, in a container or under `taskset`; not every system can say it
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _threads(cores: int) -> int:
+def _thread_count(cores: int) -> int:
     """As many as torch has, if it is loaded; else as many as it will have: nothing is loaded to be counted."""
     torch = sys.modules.get("torch")
     if torch is not None:

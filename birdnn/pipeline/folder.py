@@ -11,7 +11,7 @@ from pathlib import Path
 
 from birdnn.errors import OutputError
 from birdnn.formats import network_kind, write_network
-from birdnn.formats.files import remove_abandoned, require_folder, same_file, stem_and_kind, unwritable
+from birdnn.formats.files import remove_abandoned, require_folder, same_file, stem_and_kind, unwritable_error
 from birdnn.formats.nnet import read_nnet
 from birdnn.formats.together import Together
 from birdnn.network import Network
@@ -36,12 +36,12 @@ class ResultFolder:
     @property
     def network(self) -> Path:
         """The repaired network."""
-        return self._called("repaired", network_kind(self.request.net))
+        return self._path_called("repaired", network_kind(self.request.net))
 
     @property
     def attempt(self) -> Path:
         """The best network so far, and in the end one that is not repaired."""
-        return self._called("attempt", network_kind(self.request.net))
+        return self._path_called("attempt", network_kind(self.request.net))
 
     @property
     def draft(self) -> Path:
@@ -80,7 +80,7 @@ class ResultFolder:
         examples = (path for path in (asked.data, asked.test) if path is not None)
         inputs = (asked.net, *asked.props, *asked.keep, *asked.points, *domains, *suites, *examples)
         # all that some outcome may write: which one it is going to be nobody knows yet
-        names = {path.name for path in (self.draft, *self._results(), self.page)}
+        names = {path.name for path in (self.draft, *self._result_paths(), self.page)}
         require_folder(self.path, names, inputs)
 
     @contextmanager
@@ -96,11 +96,11 @@ class ResultFolder:
         # inner ones first, in which order they are removed
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         # the lock is held from before the first look at what lies there until everything has been written or discarded
-        handle, together = self._locked(), Together()
+        handle, together = self._lock_folder(), Together()
         # tells an earlier repair's attempt, which stays, from ours, which goes
         older = self.attempt.stat().st_mtime_ns if self.attempt.exists() else None
         try:
-            for path in (*self._results(), self.page):
+            for path in (*self._result_paths(), self.page):
                 remove_abandoned(path)
             yield together
         except OutputError as error:
@@ -108,7 +108,7 @@ class ResultFolder:
             with suppress(OSError):
                 if self.attempt.exists() and self.attempt.stat().st_mtime_ns != older:
                     self.attempt.unlink()
-            raise OutputError(error.path, f"{error.problem}; {self._left()}") from None
+            raise OutputError(error.path, f"{error.problem}; {self._leftovers_note()}") from None
         finally:
             # harmless after `commit`, which leaves nothing to discard
             together.discard()
@@ -118,13 +118,13 @@ class ResultFolder:
                     folder.rmdir()  # fails, as it should, where there is something inside
             os.close(handle)
 
-    def _left(self) -> str:
+    def _leftovers_note(self) -> str:
         """What a repair that cannot be written leaves."""
-        there = ", ".join(path.name for path in self._results() if path.exists())
+        there = ", ".join(path.name for path in self._result_paths() if path.exists())
         older = f", and what an earlier one left is as it was: {there}" if there else ""
         return f"no network, report or certificate of this repair is there{older}"
 
-    def _locked(self) -> int:
+    def _lock_folder(self) -> int:
         """A descriptor of the folder that holds its lock, which ends with the process however that ends."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ class ResultFolder:
 
     def replaced(self) -> tuple[str, ...]:
         """What an earlier repair left there, in a sentence: the result takes its place, or it goes."""
-        there = ", ".join(path.name for path in (*self._results(), self.page) if path.exists())
+        there = ", ".join(path.name for path in (*self._result_paths(), self.page) if path.exists())
         return (f"What an earlier repair had left in the folder is gone: {there}.",) if there else ()
 
     def write_draft(self, net: Network) -> Path:
@@ -178,7 +178,7 @@ class ResultFolder:
             # a rename: whoever is killed here leaves the old attempt or the new one, whole
             self.draft.replace(self.attempt)
         except OSError as error:
-            raise unwritable(self.attempt, error) from None
+            raise unwritable_error(self.attempt, error) from None
         return self.attempt
 
     def forget_attempt(self) -> None:
@@ -197,7 +197,7 @@ class ResultFolder:
         together.take(final, self.attempt)
         if network_kind(self.request.net) == "nnet":
             # made from the file that was judged, not from the network in memory
-            together.add(self._called(word, "onnx"), read_nnet(self.attempt).onnx_bytes())
+            together.add(self._path_called(word, "onnx"), read_nnet(self.attempt).onnx_bytes())
         return final
 
     def settle(self, together: Together) -> None:
@@ -206,25 +206,25 @@ class ResultFolder:
         Raises:
             OutputError: they cannot; everything is as it was before.
         """
-        for path in (*self._results(), self.page):
+        for path in (*self._result_paths(), self.page):
             self._require_no_input(path)
         # what is written anew may be among them: `commit` moves the old ones aside first, then the new ones in
-        together.drop(self.page, *self._results())
+        together.drop(self.page, *self._result_paths())
         together.commit()
 
     def _require_no_input(self, path: Path) -> None:
         if same_file(path, self.request.net):
             raise OutputError(str(path), "the input is never overwritten; name another folder")
 
-    def _results(self) -> tuple[Path, ...]:
+    def _result_paths(self) -> tuple[Path, ...]:
         """Everything that one repair or another may leave, but for the page."""
         # an NNet file has an ONNX copy beside it
         kinds = dict.fromkeys((network_kind(self.request.net), "onnx"))
-        networks = (self._called(word, kind) for word in ("repaired", "attempt") for kind in kinds)
+        networks = (self._path_called(word, kind) for word in ("repaired", "attempt") for kind in kinds)
         return (*networks, self.certificate, self.report)
 
     def _stem(self) -> str:
         return stem_and_kind(self.request.net)[0]
 
-    def _called(self, word: str, kind: str) -> Path:
+    def _path_called(self, word: str, kind: str) -> Path:
         return self.path / f"{self._stem()}.{word}.{kind}"

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from birdnn.pipeline.clock import Deadline
-from birdnn.pipeline.estimating import replayed, seeded
+from birdnn.pipeline.estimating import replayed_witness, seeded_generator
 from birdnn.pipeline.load import Loaded
 from birdnn.records import Device, PacBound, Progress, Watch, Witness
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
-from birdnn.sample.pac import shared, upper_limit
-from birdnn.sample.pieces import drawable, piece_of
+from birdnn.sample.pac import shared_delta, upper_limit
+from birdnn.sample.pieces import drawable_count, points_per_piece
 from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 
@@ -63,10 +63,10 @@ def sample_afresh(
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
     # small enough for the deadline to be asked often: nothing inside a batch looks at a clock
-    batch = drawable(min(BATCH[device], piece_of(net)), net.n_inputs)
+    batch = drawable_count(min(BATCH[device], points_per_piece(net)), net.n_inputs)
     for index, prop in enumerate(proved):
         of = f" ({index + 1} of {len(proved)})" if len(proved) > 1 else ""
-        tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device=device)))
+        tally = Tally(net, prop, UNIFORM.draws(prop, seeded_generator(seed, _STREAM, index, device=device)))
         # equal shares; what one leaves the others have
         part = deadline.part(1 / (len(proved) - index))
         while tally.n < samples and not part.over():
@@ -80,7 +80,7 @@ def sample_afresh(
         if not tally.n:
             continue
         # by the number of proved properties, not of those for which there was time: it was fixed before the first draw
-        delta = shared(DELTA, len(proved))
+        delta = shared_delta(DELTA, len(proved))
         bounds[prop.name] = PacBound(
             measure=UNIFORM.name,
             epsilon=upper_limit(tally.violations, tally.n, delta),
@@ -89,7 +89,7 @@ def sample_afresh(
             violations=tally.violations,
         )
         # float32 in torch may be a rounding off where the margin is nearly zero: a run of the file decides
-        witness = replayed(loaded, prop, tally.worst)
+        witness = replayed_witness(loaded, prop, tally.worst)
         if witness is not None:
             contradicted[prop.name] = witness
     return FreshSamples(bounds=bounds, contradicted=contradicted)

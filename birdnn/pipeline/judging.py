@@ -18,10 +18,10 @@ from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Device, Guarantee, Proved, Unknown, Verdict, Violated, Witness
 from birdnn.repair import Evidence
 from birdnn.rounding import Semantics
-from birdnn.sample import distinct
+from birdnn.sample import distinct_rows
 from birdnn.spec import Property, Region
 from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
-from birdnn.verify.effort import hunt_for
+from birdnn.verify.effort import hunt_effort
 from birdnn.verify.frontier import Keeper
 from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
@@ -159,7 +159,7 @@ def decide_all(
     """
     attempt = Attempt(loaded=loaded)
     if as_many:
-        return _each(attempt, subjects, clock, effort)
+        return _decide_each(attempt, subjects, clock, effort)
     # a candidate that an attack refutes must not cost the proofs of the properties before that one
     for cheap in (True, False):
         for subject in subjects:
@@ -172,7 +172,7 @@ def decide_all(
     return attempt
 
 
-def _each(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effort: Effort) -> Attempt:
+def _decide_each(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effort: Effort) -> Attempt:
     """Each decided with a small part of the effort, then those that are still open, which share the rest of it.
 
     What is hopeless costs what is easy no time, and a hundred properties no hundred times the work of one.
@@ -196,14 +196,14 @@ def _each(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effort: E
     return attempt
 
 
-def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tensor) -> tuple[Witness, ...]:
+def shown_counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tensor) -> tuple[Witness, ...]:
     """A few replayed witnesses, ``first`` among them."""
     # the copy: a judge evaluates in float32, and must not change the network that is judged
     judge = Judge(loaded.net.with_values({}).float(), prop, loaded.replays, source=loaded.net)
     found = [first]
     for region in prop.regions:
         # a hunt ends many times at the same corner, and each replay is evaluated over the reals too
-        for point in judge.suspicious(region, distinct(points))[:_REPLAYED]:
+        for point in judge.suspicious(region, distinct_rows(points))[:_REPLAYED]:
             if len(found) == _SHOWN_COUNTEREXAMPLES:
                 return tuple(found)
             witness = judge.replayed(point)
@@ -213,14 +213,16 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
     return tuple(found)
 
 
-def hunter(settings: RepairSettings, stopped: Callable[[], bool], regions: int = 1, device: Device = "cpu") -> Hunter:
+def make_hunter(
+    settings: RepairSettings, stopped: Callable[[], bool], regions: int = 1, device: Device = "cpu"
+) -> Hunter:
     """`Resample` by attack, which ends once ``stopped`` says so, and tries less hard where ``regions`` are many."""
     return Hunter(settings.hunt, settings.light_hunt, stopped, regions, device)
 
 
 @dataclass(frozen=True, slots=True)
 class Hunter:
-    """See `hunter`."""
+    """See `make_hunter`."""
 
     hard: AttackSettings
     light: AttackSettings
@@ -229,7 +231,7 @@ class Hunter:
     device: Device
 
     def __call__(self, net: Network, region: Region, generator: torch.Generator, thorough: bool) -> Tensor:
-        effort = hunt_for(net, len(region.unsafe), self.regions, self.hard if thorough else self.light)
+        effort = hunt_effort(net, len(region.unsafe), self.regions, self.hard if thorough else self.light)
         # a copy moves; the caller's network stays where it is, and what comes back is on the CPU again
         if self.device != "cpu":
             net = net.with_values({}).to(self.device)

@@ -10,7 +10,7 @@ from birdnn.errors import OutputError
 from birdnn.formats.files import require_folder, write_bytes
 from birdnn.reading import reading
 from birdnn.spec import Region
-from birdnn.verify.frontier import Frontier, packed, unpacked
+from birdnn.verify.frontier import Frontier, pack_frontier, unpack_frontier
 
 EVERY_S = 60.0
 """Between two files: as much is lost at most when a process is killed."""
@@ -39,12 +39,12 @@ class FolderKeeper:
         Raises:
             FormatError: the file cannot be read, or belongs to another question.
         """
-        path = self._path(name)
+        path = self._frontier_path(name)
         if not path.exists():
             return None
         # a file of another question raises here: to go on from it would prove something else
         with reading(path):
-            return unpacked(name, path.read_bytes(), regions)
+            return unpack_frontier(name, path.read_bytes(), regions)
 
     def due(self) -> bool:
         """A minute after the last file; more where a file takes long to write."""
@@ -55,7 +55,7 @@ class FolderKeeper:
         begun = self._now()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(self._path(name), packed(name, frontier))
+            write_bytes(self._frontier_path(name), pack_frontier(name, frontier))
         # packing takes the memory once more, and a search that has hours behind it must not end for its safety copy
         except (OutputError, OSError, MemoryError) as error:
             self.failure = f"what the search reached could not be kept: {str(error) or 'memory ran out'}"
@@ -65,9 +65,9 @@ class FolderKeeper:
 
     def done(self, name: str) -> None:
         """See `Keeper.done`."""
-        self._path(name).unlink(missing_ok=True)
+        self._frontier_path(name).unlink(missing_ok=True)
 
-    def _path(self, name: str) -> Path:
+    def _frontier_path(self, name: str) -> Path:
         return self.folder / f"{name}{_ENDING}"
 
 

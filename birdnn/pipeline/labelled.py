@@ -133,7 +133,7 @@ def named_block(classifier: Classifier, name: str | None) -> tuple[Block | None,
     return None if name is None else blocks[name], able
 
 
-def judged(
+def judge_blocks(
     classifier: Classifier,
     examples: Labelled,
     asked: BlockLocalizeRequest | BlockRequest,

@@ -13,13 +13,13 @@ from birdnn.crosscheck.onnxruntime import LabelReplay, OnnxReplay
 from birdnn.errors import MismatchError
 from birdnn.formats import network_kind, read_network, read_property
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
-from birdnn.formats.labels import giving
+from birdnn.formats.labels import with_output
 from birdnn.formats.nnet import NNet, read_nnet
-from birdnn.formats.suite import Entry, Suite, recognise
+from birdnn.formats.suite import Entry, Suite, recognise_bundled
 from birdnn.formats.tensors import embed_external
-from birdnn.labels import of_values
+from birdnn.labels import property_of_values
 from birdnn.network import Network
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.records import Replay, Units
 from birdnn.spec import NEAR, Property, Region, Scaling
 
@@ -43,7 +43,7 @@ class Loaded:
     known: tuple[Suite, Entry] | None
 
 
-@reads
+@guarded_reader
 def load_network(path: Path) -> Loaded:
     """Read a network and prepare its replay.
 
@@ -54,18 +54,18 @@ def load_network(path: Path) -> Loaded:
     # read once: scaling and header of an NNet file are needed besides its network
     nnet = read_nnet(path) if network_kind(path) == "nnet" else None
     net = read_network(path) if nnet is None else nnet.network
-    replays = (_replay(net, _onnx_bytes(path)),) if nnet is None else nnet_replays(nnet)
-    return Loaded(net=net, path=path.resolve(), replays=replays, nnet=nnet, known=recognise(net))
+    replays = (_make_replay(net, _onnx_bytes(path)),) if nnet is None else nnet_replays(nnet)
+    return Loaded(net=net, path=path.resolve(), replays=replays, nnet=nnet, known=recognise_bundled(net))
 
 
-def _replay(net: Network, data: bytes) -> Replay:
+def _make_replay(net: Network, data: bytes) -> Replay:
     """Runs a file; of one that gives a label also the values whose greatest it is the place of."""
-    return LabelReplay(data, _values_of(net, data), net.graph.label) if net.graph.label else OnnxReplay(data)
+    return LabelReplay(data, _bytes_giving_values(net, data), net.graph.label) if net.graph.label else OnnxReplay(data)
 
 
-def _values_of(net: Network, data: bytes) -> bytes:
+def _bytes_giving_values(net: Network, data: bytes) -> bytes:
     """The file with what the network gives as its output."""
-    return bytes(giving(onnx.ModelProto.FromString(data), net.output_name).SerializeToString())
+    return bytes(with_output(onnx.ModelProto.FromString(data), net.output_name).SerializeToString())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +94,7 @@ def model_bytes(loaded: Loaded) -> bytes:
     if loaded.nnet is not None:
         return loaded.nnet.onnx_bytes()
     data = _onnx_bytes(loaded.path)
-    return _values_of(loaded.net, data) if loaded.net.graph.label else data
+    return _bytes_giving_values(loaded.net, data) if loaded.net.graph.label else data
 
 
 def _onnx_bytes(path: Path) -> bytes:
@@ -105,7 +105,7 @@ def _onnx_bytes(path: Path) -> bytes:
     return model.SerializeToString() if embed_external(model, path, NETWORK_BYTES) else data
 
 
-@reads
+@guarded_reader
 def load_property(
     path: Path, loaded: Loaded, units: Units, *, deciding: bool = False, relating: bool = False
 ) -> Property:
@@ -119,24 +119,24 @@ def load_property(
     """
     prop = read_property(path, deciding=deciding, relating=relating)
     try:
-        prop = _fitted(prop, loaded.net)
+        prop = _fit_to_network(prop, loaded.net)
     except MismatchError as error:
         raise MismatchError(f"{path}: {error.problem} ({loaded.path.name})") from None
     # after it fits: scaling needs a mean and a range for each of its inputs
     prop = prop if units == "normalised" else prop.scaled(scaling_of(loaded))
-    return replace(prop, notes=(*prop.notes, *_run_beside(prop)))
+    return replace(prop, notes=(*prop.notes, *_nearest_run_notes(prop)))
 
 
-def _fitted(prop: Property, net: Network) -> Property:
+def _fit_to_network(prop: Property, net: Network) -> Property:
     """The property of all outputs of a network, or of the values behind the label that it gives."""
     taken = net.graph.label
     # the file has one output, the label; a property of it becomes one of the values behind
     if taken:
-        return of_values(prop.fitted(net.n_inputs, 1), net.n_outputs, taken)
+        return property_of_values(prop.fitted(net.n_inputs, 1), net.n_outputs, taken)
     return prop.fitted(net.n_inputs, net.n_outputs)
 
 
-def _run_beside(prop: Property) -> tuple[str, ...]:
+def _nearest_run_notes(prop: Property) -> tuple[str, ...]:
     """Which inputs are run outside of their ranges, as these hold no float32, and which cannot be run at all."""
     near: dict[int, Region] = {}
     far: dict[int, Region] = {}
@@ -148,18 +148,18 @@ def _run_beside(prop: Property) -> tuple[str, ...]:
     told = []
     if near:
         index = min(near)
-        said = f"input {index} {_range_of(near[index], index)}"
+        said = f"input {index} {_range_text(near[index], index)}"
         more = f"; so it is with {len(near)} inputs in all" if len(near) > 1 else ""
         told.append(f"{prop.name}: {said}, where no float32 is: it is run at {near[index].nearest[index]:.9g}{more}.")
     told += [
-        f"{prop.name}: input {index} {_range_of(region, index)}, and no float32 is within {float(NEAR):g} of that: no "
-        "run can be a counterexample there."
+        f"{prop.name}: input {index} {_range_text(region, index)}, and no float32 is within {float(NEAR):g} of that: "
+        "no run can be a counterexample there."
         for index, region in far.items()
     ]
     return tuple(told)
 
 
-def _range_of(region: Region, index: int) -> str:
+def _range_text(region: Region, index: int) -> str:
     low, high = float(region.exact_lower[index]), float(region.exact_upper[index])
     return f"is fixed at {low:.9g}" if region.is_fixed(index) else f"lies in [{low:.17g}, {high:.17g}]"
 
@@ -182,7 +182,7 @@ def scaling_of(loaded: Loaded) -> Scaling:
     )
 
 
-def statement(prop: Property) -> str:
+def property_statement(prop: Property) -> str:
     """One line that says what a property is about: its file's first comment, or the shape of its formula."""
     for line in prop.text.splitlines():
         comment = line.strip().lstrip("; \t").strip()

@@ -33,12 +33,12 @@ from birdnn.records import (
     Watch,
 )
 from birdnn.records.limits import OutOfTime, Over, never, require_time
-from birdnn.sample import distinct, evaluate, from_property
-from birdnn.sample.pieces import drawable
+from birdnn.sample import distinct_rows, draw_from_property, evaluate
+from birdnn.sample.pieces import drawable_count
 from birdnn.spec import Property, Region
 from birdnn.verify import attack
-from birdnn.verify.effort import hunt_for
-from birdnn.verify.relating import net_for
+from birdnn.verify.effort import hunt_effort
+from birdnn.verify.relating import net_for_property
 
 _HELD_OUT = 0x5EED
 _NAMED = 10
@@ -56,12 +56,12 @@ def localize_files(
     watch.update(Progress(phase=f"reading {request.net.name}"))
     case = read_case(CaseFiles.of(request), relating=True)
     # asked for the exception: a number that is too large is refused before the first sample is drawn
-    _top(request, case.loaded.net)
+    _neurons_to_name(request, case.loaded.net)
     return LocalizeOutcome(
         request=request,
         net=str(case.loaded.path),
         net_sha256=case.loaded.net.sha256,
-        answers=tuple(_answers(case, request, settings, watch)),
+        answers=tuple(_localise_each(case, request, settings, watch)),
         suite=case.suite,
         wall_s=time.monotonic() - started,
         versions=versions(),
@@ -71,7 +71,7 @@ def localize_files(
     )
 
 
-def _top(request: LocalizeRequest, net: Network) -> int:
+def _neurons_to_name(request: LocalizeRequest, net: Network) -> int:
     """How many neurons are named: as many as were asked for, by default ten, or all of a smaller network.
 
     Raises:
@@ -86,7 +86,7 @@ def _top(request: LocalizeRequest, net: Network) -> int:
     return top
 
 
-def _answers(
+def _localise_each(
     case: Case, request: LocalizeRequest, settings: LocalizeSettings, watch: Watch
 ) -> Iterator[PropertyLocalisation]:
     net = case.loaded.net.with_values({}).float()
@@ -97,7 +97,7 @@ def _answers(
         yield _PropertyLocaliser(net, subject, request, settings).answer()
 
 
-def localised(
+def localise_violated(
     case: Case, subjects: Sequence[Subject], seed: int, settings: LocalizeSettings, watch: Watch, deadline: Deadline
 ) -> Iterator[PropertyLocalisation]:
     """The same for the violated properties of a repair, as far as the time goes."""
@@ -114,7 +114,7 @@ def localised(
                 continue
 
 
-def responsible(
+def responsible_neurons(
     case: Case, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings, over: Over = never
 ) -> list[Neuron]:
     """All hidden neurons, those first that are most responsible for a violation of any of the properties.
@@ -172,7 +172,7 @@ class _PropertyLocaliser:
     @cached_property
     def top(self) -> int:
         """How many neurons are named."""
-        return _top(self.request, self.net)
+        return _neurons_to_name(self.request, self.net)
 
     def answer(self) -> PropertyLocalisation:
         """Localise, and check on points of another seed."""
@@ -212,7 +212,7 @@ class _PropertyLocaliser:
         generator = torch.Generator().manual_seed((self.request.seed + 1) * _HELD_OUT)
         fresh = self.look(generator)
         # a ranking that is checked on what it was made of is always right
-        unseen = [_without(new, old) for new, old in zip(fresh.negatives, seen.negatives, strict=True)]
+        unseen = [_rows_not_in(new, old) for new, old in zip(fresh.negatives, seen.negatives, strict=True)]
         if not any(map(len, unseen)) or not any(map(len, fresh.positives)):
             return ()
         return check_interventions(
@@ -228,25 +228,25 @@ class _PropertyLocaliser:
     def look(self, generator: torch.Generator) -> _Samples:
         """Uniform points; where too few of them violate, what an attack finds as well."""
         positives, negatives = [], []
-        points = from_property(self.prop, drawable(self.settings.samples, self.prop.n_inputs), generator)
+        points = draw_from_property(self.prop, drawable_count(self.settings.samples, self.prop.n_inputs), generator)
         for region, x in zip(self.prop.regions, points, strict=True):
             margin = region.margin_at(x, evaluate(self.net, x, over=self.over))
             # NaN is in neither set: such an input satisfies nothing and says nothing about why
             positives.append(x[margin > 0])
             # an attack ends often at one corner: alike points would count as so many violations
-            negatives.append(distinct(x[margin <= 0]))
+            negatives.append(distinct_rows(x[margin <= 0]))
         uniform = sum(map(len, negatives))
         # uniform points are preferred: what an attack finds is not spread as violations are
         if uniform >= self.settings.enough:
             return _Samples(positives, negatives, uniform, "sampling")
         more = [self.hunted(region, generator) for region in self.prop.regions]
-        together = [distinct(torch.cat(pair)) for pair in zip(negatives, more, strict=True)]
+        together = [distinct_rows(torch.cat(pair)) for pair in zip(negatives, more, strict=True)]
         return _Samples(positives, together, uniform, "sampling and attack")
 
     def hunted(self, region: Region, generator: torch.Generator) -> Tensor:
         """Violating points of one region that an attack finds, (m, inputs)."""
-        effort = hunt_for(self.net, len(region.unsafe), len(self.prop.regions), self.settings.hunt)
-        net = net_for(self.net, self.prop)
+        effort = hunt_effort(self.net, len(region.unsafe), len(self.prop.regions), self.settings.hunt)
+        net = net_for_property(self.net, self.prop)
         points = attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.over).cpu()
         # an attack that was stopped has found less than it would: nothing is localised by half of it
         require_time(self.over)
@@ -275,7 +275,7 @@ class _PropertyLocaliser:
         return [(region, x) for region, x in zip(self.prop.regions, chosen, strict=True) if len(x)]
 
 
-def _without(new: Tensor, old: Tensor) -> Tensor:
+def _rows_not_in(new: Tensor, old: Tensor) -> Tensor:
     """The rows of ``new`` that are not among those of ``old``."""
     if not len(new) or not len(old):
         return new

@@ -6,7 +6,7 @@ import time
 
 from birdnn.errors import MismatchError
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.labelled import judged, load_classifier, load_examples, require_failing
+from birdnn.pipeline.labelled import judge_blocks, load_classifier, load_examples, require_failing
 from birdnn.records import BlockLocalizeOutcome, BlockLocalizeRequest, Progress, Unwatched, Watch
 
 
@@ -24,7 +24,7 @@ def localize_block_files(request: BlockLocalizeRequest, *, watch: Watch | None =
     examples, record, _ = load_examples(request.data, classifier.net, "repair")
     # before blocks are judged, which takes minutes: spectra need examples of both kinds
     require_failing(record)
-    found = judged(classifier, examples, request, seed=request.seed, watch=watch, top=request.top)
+    found = judge_blocks(classifier, examples, request, seed=request.seed, watch=watch, top=request.top)
     return BlockLocalizeOutcome(
         request=request,
         net=str(classifier.loaded.path),

@@ -13,7 +13,16 @@ from birdnn.certify.read import StoredRegion, boxes_on_plane
 from birdnn.errors import MismatchError
 from birdnn.metrics import decisions
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.planes import Floats, Plane, Quantity, Scene, float_network, grid, meets, unsafe_where
+from birdnn.pipeline.planes import (
+    Floats,
+    Plane,
+    Quantity,
+    Scene,
+    cell_middles,
+    float_network,
+    meets_plane,
+    unsafe_where,
+)
 from birdnn.records import (
     NO_CELL,
     AdvisoryMap,
@@ -48,7 +57,7 @@ def advisory_map(
 ) -> AdvisoryMap:
     """What the networks of a scene decide over a plane; of ``marks`` those that lie in it."""
     # once for all networks of the scene, which are compared cell by cell
-    x, asked = grid(scene, plane)
+    x, asked = cell_middles(scene, plane)
     varying = {plane.x.quantity.input, plane.y.quantity.input}
     regions = () if scene.prop is None else scene.prop.regions
     return AdvisoryMap(
@@ -64,22 +73,22 @@ def advisory_map(
         at=plane.at,
         at_source=plane.source,
         view=plane.view,
-        region=tuple(_shown_box(region, plane) for region in regions if meets(region, plane.at, varying)),
-        marks=tuple(plane.mark(w.x) for w in marks if _same(w.x, plane.at, varying)),
+        region=tuple(_shown_box(region, plane) for region in regions if meets_plane(region, plane.at, varying)),
+        marks=tuple(plane.mark(w.x) for w in marks if _lies_in_plane(w.x, plane.at, varying)),
         panels=tuple(
-            _map_panel(scene, loaded, title, plane, (x, asked), covers or {}) for title, loaded in panels(scene)
+            _map_panel(scene, loaded, title, plane, (x, asked), covers or {}) for title, loaded in panel_networks(scene)
         ),
     )
 
 
-def panels(scene: Scene) -> list[tuple[PanelTitle, Loaded]]:
+def panel_networks(scene: Scene) -> list[tuple[PanelTitle, Loaded]]:
     """The networks with what they are called."""
     if scene.after is None:
         return [("", scene.before)]
     return [("before", scene.before), ("after", scene.after)]
 
 
-def _same(x: tuple[float, ...], at: tuple[float, ...], varying: set[int]) -> bool:
+def _lies_in_plane(x: tuple[float, ...], at: tuple[float, ...], varying: set[int]) -> bool:
     return all(a == b for i, (a, b) in enumerate(zip(x, at, strict=True)) if i not in varying)
 
 
@@ -116,11 +125,11 @@ def _map_panel(
         unsafe=Grid.of(unsafe.reshape(plane.rows, plane.columns)),
         unsafe_cells=int(unsafe.sum()),
         region_cells=int(inside.sum()),
-        boxes=None if trees is None else ShownBoxes.of(_boxes(trees, plane)),
+        boxes=None if trees is None else ShownBoxes.of(_shown_boxes(trees, plane)),
     )
 
 
-def _boxes(trees: Sequence[StoredRegion], plane: Plane) -> Floats:
+def _shown_boxes(trees: Sequence[StoredRegion], plane: Plane) -> Floats:
     """Where proved boxes meet the plane, shown units, (boxes, 4)."""
     x, y = plane.x.quantity, plane.y.quantity
     found = [boxes_on_plane(tree, np.array(plane.at), (x.input, y.input)) for tree in trees]
@@ -147,13 +156,13 @@ def margin_line(
     """
     if (start == end).all():
         raise MismatchError("the line has no length: its two ends are the same input")
-    runs = [_run(region, start, end) for region in prop.regions]
+    runs = [_span_in_region(region, start, end) for region in prop.regions]
     holding = [i for i, region in enumerate(prop.regions) if mark is not None and region.contains(mark.x)]
     met = [i for i, run in enumerate(runs) if run is not None]
     # a line may meet no region at all: it is drawn all the same, with the margin of the first one
     number = next(iter(holding + met), 0)
     positions = np.linspace(0.0, 1.0, POSITIONS)
-    at = None if mark is None else _position(np.array(mark.x), start, end)
+    at = None if mark is None else _position_on_line(np.array(mark.x), start, end)
     if at is not None:
         # a curve through 401 points may miss the dip at the counterexample, which is to be seen
         positions = np.unique(np.append(positions, at))
@@ -169,24 +178,25 @@ def margin_line(
         start=tuple(start.tolist()),
         end=tuple(end.tolist()),
         inputs=tuple(quantity.named for quantity in scene.quantities),
-        shown_start=_shown(scene, start),
-        shown_end=_shown(scene, end),
+        shown_start=_shown_point(scene, start),
+        shown_end=_shown_point(scene, end),
         along=along,
         positions=Series.of(positions),
         region=() if run is None else (run,),
         mark=at,
         panels=tuple(
-            _line_panel(prop.regions[number], loaded, title, points, prop.name) for title, loaded in panels(scene)
+            _line_panel(prop.regions[number], loaded, title, points, prop.name)
+            for title, loaded in panel_networks(scene)
         ),
     )
 
 
-def _shown(scene: Scene, x: Floats) -> tuple[float, ...]:
+def _shown_point(scene: Scene, x: Floats) -> tuple[float, ...]:
     """An input in shown units."""
     return tuple(q.shown(value) for q, value in zip(scene.quantities, x.tolist(), strict=True))
 
 
-def _run(region: Region, start: Floats, end: Floats) -> tuple[float, float] | None:
+def _span_in_region(region: Region, start: Floats, end: Floats) -> tuple[float, float] | None:
     """From where to where the line lies in the region's box; None where nowhere."""
     way, first, last = end - start, 0.0, 1.0
     for a, d, low, high in zip(start, way, region.lower.numpy(), region.upper.numpy(), strict=True):
@@ -200,7 +210,7 @@ def _run(region: Region, start: Floats, end: Floats) -> tuple[float, float] | No
     return (float(first), float(last)) if first <= last else None
 
 
-def _position(x: Floats, start: Floats, end: Floats) -> float | None:
+def _position_on_line(x: Floats, start: Floats, end: Floats) -> float | None:
     """Where ``x`` lies on the line; None where beside it, by more than float32 rounds."""
     way = end - start
     at = float((x - start) @ way / (way @ way))
@@ -229,16 +239,16 @@ def line_through(scene: Scene, region: Region, at: Floats) -> tuple[Floats, Floa
         way = np.where(np.arange(len(way)) == (upper - lower).argmax(), upper - lower, 0.0)
     if not way.any():
         raise MismatchError("the region is a single point: say the line's ends with --from and --to")
-    low, high = _reach(at, way, lower, upper)
+    low, high = _reach_in_box(at, way, lower, upper)
     low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
     # the quarter beyond ends where inputs mean nothing any more
     if scene.domain is not None:
-        within = _reach(at, way, *(side.numpy() for side in scene.domain))
+        within = _reach_in_box(at, way, *(side.numpy() for side in scene.domain))
         low, high = max(low, within[0]), min(high, within[1])
     return at + low * way, at + high * way
 
 
-def _reach(at: Floats, way: Floats, lower: Floats, upper: Floats) -> tuple[float, float]:
+def _reach_in_box(at: Floats, way: Floats, lower: Floats, upper: Floats) -> tuple[float, float]:
     """How far ``at + t way`` stays in a box that holds ``at``: the least and the greatest t."""
     moving = way != 0
     ends = np.sort(np.stack([lower[moving] - at[moving], upper[moving] - at[moving]]) / way[moving], axis=0)

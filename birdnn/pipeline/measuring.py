@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from birdnn.boxes import Boxes
-from birdnn.metrics import drawdown, fidelity, healed
+from birdnn.metrics import drawdown, fidelity, healed_rate
 from birdnn.network import Network
-from birdnn.pipeline.behaviour import Yardstick, both, chosen_by, places
+from birdnn.pipeline.behaviour import Yardstick, input_sources, outputs_of_both, worst_kept
 from birdnn.pipeline.case import Case, Points
-from birdnn.pipeline.clock import Deadline, unlimited
+from birdnn.pipeline.clock import Deadline, no_deadline
 from birdnn.pipeline.reading import UNKNOWN_DOMAIN
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Decision, Drawdowns, Fidelity, Kept, KeptAt, Neighbours, Rate, Replay, Witness
 from birdnn.records.limits import Over, never
 from birdnn.repair import Resample
-from birdnn.sample import distinct, evaluate, from_property
+from birdnn.sample import distinct_rows, draw_from_property, evaluate
 from birdnn.sample.draw import BATCH
-from birdnn.sample.pieces import drawable, piece_of
+from birdnn.sample.pieces import drawable_count, points_per_piece
 from birdnn.sample.tally import union_margin
 from birdnn.spec import Property
 from birdnn.verify.witness import Judge
@@ -74,7 +74,7 @@ class Comparison:
     resample: Resample
     seed: int
     replays: tuple[Replay, ...]
-    deadline: Deadline = field(default_factory=unlimited)
+    deadline: Deadline = field(default_factory=no_deadline)
     source: Network | None = None
 
     def measure(self, repair_set: dict[str, Tensor], proved: frozenset[str], violated: frozenset[str]) -> Measured:
@@ -93,18 +93,18 @@ class Comparison:
         for number, subject in enumerate(self.case.subjects):
             prop, part = subject.prop, self.deadline.part(1 / (shares - number))
             # less than half of the time: the held-out points of the same property come after
-            points = self._region(prop, generator, part.part(0.4))
+            points = self._compare_region(prop, generator, part.part(0.4))
             drawn.append(drawdown(prop.name, points.margin_before, points.margin_after))
             # of drawdown and fidelity alike: what violated before is to change
             kept = points.margin_before > 0
-            repaired = distinct(repair_set.get(prop.name, points.x[:0]))
+            repaired = distinct_rows(repair_set.get(prop.name, points.x[:0]))
             repaired_margin = union_margin(prop, repaired, evaluate(self.after, repaired))
             # points have no region to hold inputs out of: their neighbours are what a repair generalises to
             if prop.name in violated and not isinstance(subject, Points):
                 if bool(kept.any()):
                     regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.case.decision)
                 points = self._held_out(prop, points, generator, part)
-                held_out.append(healed(points.margin_before, points.margin_after, by_proof=prop.name in proved))
+                held_out.append(healed_rate(points.margin_before, points.margin_after, by_proof=prop.name in proved))
             if prop.name in violated and prop.name in repair_set:
                 healing.append(_all_healed(repaired_margin, by_proof=prop.name in proved))
             # of proved properties alone: only there is a violating point more than a figure
@@ -114,17 +114,17 @@ class Comparison:
                 witness = self._counterexample(prop, x, margin)
                 if witness is not None:
                     contradicted[prop.name] = witness
-        behaviour = self._behaviour(self.settings.domain_points, generator, final=True)
-        whole = _over_the_domain(behaviour, self.case.decision)
+        behaviour = self._compare_behaviour(self.settings.domain_points, generator, final=True)
+        whole = _fidelity_on_domain(behaviour, self.case.decision)
         return Measured(
             fidelity=whole,
-            fidelity_note=self._why_none() if whole is None else "",
+            fidelity_note=self._why_no_fidelity() if whole is None else "",
             behaviour=behaviour,
             region_fidelity=regions,
             drawdown=Drawdowns(properties=tuple(drawn)),
-            efficacy=_sum(healing),
-            generalisation=_sum([rate for rate in held_out if rate is not None]),
-            neighbours=tuple(self._neighbours(s.prop, s.radius) for s in self.case.points),
+            efficacy=_sum_rates(healing),
+            generalisation=_sum_rates([rate for rate in held_out if rate is not None]),
+            neighbours=tuple(self._compare_neighbours(s.prop, s.radius) for s in self.case.points),
             contradicted=contradicted,
         )
 
@@ -145,61 +145,61 @@ class Comparison:
         generator = torch.Generator().manual_seed(seed)
         each, subjects = max(1, count // _SELECTED_PART), self.case.subjects
         parts = [self.deadline.part(1 / (len(subjects) + 1 - number)) for number in range(len(subjects))]
-        regions = [self._drawn(s.prop, each, generator, part) for s, part in zip(subjects, parts, strict=True)]
+        regions = [self._compare_drawn(s.prop, each, generator, part) for s, part in zip(subjects, parts, strict=True)]
         names = [s.prop.name for s in self.case.subjects]
         drawn = [drawdown(n, p.margin_before, p.margin_after) for n, p in zip(names, regions, strict=True)]
         # None: no point satisfied the property before, so that none can be lost
         worst = max((d.share for d in drawn if d.share is not None), default=0.0)
-        return chosen_by(self._behaviour(count, generator, final=False), worst)
+        return worst_kept(self._compare_behaviour(count, generator, final=False), worst)
 
-    def _why_none(self) -> str:
+    def _why_no_fidelity(self) -> str:
         """Why nothing is said about the domain."""
         if self.case.corners is None:
             return UNKNOWN_DOMAIN
         count = self.settings.domain_points
         return f"not measured: the original violates a property at each of {count:,} points of the domain"
 
-    def _behaviour(self, count: int, generator: torch.Generator, *, final: bool) -> tuple[KeptAt, ...]:
+    def _compare_behaviour(self, count: int, generator: torch.Generator, *, final: bool) -> tuple[KeptAt, ...]:
         """At each place where something can be compared."""
         # anew for each candidate: cheap, as it evaluates the listed points only
         yardstick = Yardstick.of(self.case, self.before)
         less = min(count, self.settings.selection_points)  # more says little where nobody declared a domain
-        found, here = [], places(self.case, self.before, final=final)
+        found, here = [], input_sources(self.case, self.before, final=final)
         for number, place in enumerate(here):
             part = self.deadline.part(1 / (len(here) - number))
-            most = self._affordable(count if place.ground == "domain" else less, part)
+            most = self._affordable_points(count if place.ground == "domain" else less, part)
             found.append(yardstick.compared(place, self.after, most, generator, part.over))
         return tuple(one for one in found if one is not None)
 
-    def _region(self, prop: Property, generator: torch.Generator, deadline: Deadline) -> Compared:
-        return self._drawn(prop, self.settings.region_points, generator, deadline)
+    def _compare_region(self, prop: Property, generator: torch.Generator, deadline: Deadline) -> Compared:
+        return self._compare_drawn(prop, self.settings.region_points, generator, deadline)
 
-    def _drawn(self, prop: Property, count: int, generator: torch.Generator, deadline: Deadline) -> Compared:
+    def _compare_drawn(self, prop: Property, count: int, generator: torch.Generator, deadline: Deadline) -> Compared:
         """About ``count`` uniform points of the property's regions."""
-        xs = from_property(prop, self._affordable(count, deadline), generator)
-        return self._points(prop, xs, deadline.over)
+        xs = draw_from_property(prop, self._affordable_points(count, deadline), generator)
+        return self._compare_at(prop, xs, deadline.over)
 
-    def _points(self, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Compared:
-        return points_of(self.before, self.after, prop, xs, over)
+    def _compare_at(self, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Compared:
+        return compared_at(self.before, self.after, prop, xs, over)
 
-    def _affordable(self, count: int, deadline: Deadline) -> int:
+    def _affordable_points(self, count: int, deadline: Deadline) -> int:
         """How many points both networks can be evaluated at in time."""
         # as many as are evaluated between two looks at a clock anyway
-        few = min(count, BATCH["cpu"], piece_of(self.before))
+        few = min(count, BATCH["cpu"], points_per_piece(self.before))
 
         def once() -> int:
             evaluate(self.before, torch.zeros(few, self.before.n_inputs))
             return few
 
         # not fewer than were evaluated to find out
-        return max(few, deadline.affordable(drawable(count, self.before.n_inputs), once, times=_COSTS))
+        return max(few, deadline.affordable(drawable_count(count, self.before.n_inputs), once, times=_COSTS))
 
     def _held_out(self, prop: Property, points: Compared, generator: torch.Generator, deadline: Deadline) -> Compared:
         """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""
         # points of the region count as held out too: nothing was trained or chosen by them
         missing = self.settings.held_out_points - len(points.x)
         if missing > 0 and not deadline.over():
-            points = points.and_more(self._drawn(prop, missing, generator, deadline.part(0.5)))
+            points = points.and_more(self._compare_drawn(prop, missing, generator, deadline.part(0.5)))
         # uniform points alone would say nothing about healing where hardly one of them violates
         if float((points.margin_before <= 0).double().mean()) < _RARE:
             xs = [prop.regions[0].lower[None, :].float()[:0]] * len(prop.regions)
@@ -207,11 +207,11 @@ class Comparison:
                 if deadline.over():
                     break
                 # alike ones would count one violation many times
-                xs[i] = distinct(self.resample(self.before, region, generator, True))
-            points = points.and_more(self._points(prop, xs, deadline.over))
+                xs[i] = distinct_rows(self.resample(self.before, region, generator, True))
+            points = points.and_more(self._compare_at(prop, xs, deadline.over))
         return points
 
-    def _neighbours(self, prop: Property, radius: float) -> Neighbours:
+    def _compare_neighbours(self, prop: Property, radius: float) -> Neighbours:
         """Fresh inputs around points: a proof about the points says nothing about them."""
         # the same stream for each file of points: its figures do not depend on which others were named
         generator = torch.Generator().manual_seed((self.seed + 1) * _FRESH)
@@ -220,9 +220,9 @@ class Comparison:
         if self.case.corners is not None:  # a point beyond the domain keeps itself as a neighbour
             lower = torch.minimum(torch.maximum(lower, self.case.corners[0]), centres)
             upper = torch.maximum(torch.minimum(upper, self.case.corners[1]), centres)
-        count = self._affordable(self.settings.region_points, self.deadline)
+        count = self._affordable_points(self.settings.region_points, self.deadline)
         each = min(self.settings.neighbours, max(1, count // len(centres)))
-        found = self._points(prop, list(Boxes(lower, upper).uniform(each, generator).float()))
+        found = self._compare_at(prop, list(Boxes(lower, upper).uniform(each, generator).float()))
         return Neighbours(
             name=prop.name,
             points=len(centres),
@@ -230,7 +230,7 @@ class Comparison:
             n=len(found.x),
             before=float((found.margin_before > 0).double().mean()),
             after=float((found.margin_after > 0).double().mean()),
-            generalisation=healed(found.margin_before, found.margin_after, by_proof=False) or Rate(hits=0, n=0),
+            generalisation=healed_rate(found.margin_before, found.margin_after, by_proof=False) or Rate(hits=0, n=0),
         )
 
 
@@ -250,7 +250,7 @@ class Compared:
         return Compared(*(torch.cat(pair) for pair in pairs))
 
 
-def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Compared:
+def compared_at(before: Network, after: Network, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Compared:
     """How both networks compare at points of a property's regions; at the first ones where time is over.
 
     Args:
@@ -261,7 +261,7 @@ def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tens
     """
     # all regions in one evaluation, which is faster than many small ones; taken apart below
     x = torch.cat(list(xs))
-    ys = both(before, after, x, over)
+    ys = outputs_of_both(before, after, x, over)
     x, sizes, n = x[: len(ys[0])], [], len(ys[0])
     for part in xs:
         sizes.append(min(len(part), n))
@@ -280,7 +280,7 @@ def _all_healed(margin: Tensor, *, by_proof: bool) -> Rate:
     return Rate(hits=hits, n=len(margin), by_proof=by_proof and hits == len(margin))
 
 
-def _over_the_domain(behaviour: Sequence[KeptAt], decision: Decision) -> Fidelity | None:
+def _fidelity_on_domain(behaviour: Sequence[KeptAt], decision: Decision) -> Fidelity | None:
     """The figures of the declared domain."""
     for one in behaviour:
         if one.ground == "domain":
@@ -290,7 +290,7 @@ def _over_the_domain(behaviour: Sequence[KeptAt], decision: Decision) -> Fidelit
     return None
 
 
-def _sum(rates: Sequence[Rate]) -> Rate | None:
+def _sum_rates(rates: Sequence[Rate]) -> Rate | None:
     """All points of several properties together; by proof only if each is."""
     if not rates or not (n := sum(rate.n for rate in rates)):
         return None

@@ -12,7 +12,7 @@ from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
 from birdnn.pipeline.judging import FULL
-from birdnn.pipeline.localising import responsible
+from birdnn.pipeline.localising import responsible_neurons
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Method, OptimiserName, RepairRequest
 from birdnn.repair import (
@@ -106,7 +106,9 @@ def stages(
                 return LastLayer(task, replace(settings.linear, biases_only=optimiser == "bias"))
             case optimiser:
                 # when the stage begins, not before: other stages need no localisation
-                ranking = responsible(case, broken, seed=request.seed, settings=settings.localize, over=task.over)
+                ranking = responsible_neurons(
+                    case, broken, seed=request.seed, settings=settings.localize, over=task.over
+                )
                 said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
                 return Finetune(task, said, ranking)
 
@@ -120,7 +122,7 @@ def stages(
     early = settings.early_rounds
     bounded = [Stage(name="retrain, all layers", make=lambda: AllLayers(task, settings.all_layers), rounds=early)]
     # where few inputs vary boxes are cut by inputs, and no training on bounds is needed to prove them
-    bounded = bounded if _by_signs(task) else []
+    bounded = bounded if _proved_by_signs(task) else []
     last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=rounds)
     resort = [tied("retrain", settings.retrain, settings.rounds)] if ties else []
     # the method that was named, and no other; training on bounds is a way to retrain
@@ -141,6 +143,6 @@ def stages(
     return [*(replace(stage, growth=settings.early_growth) for stage in found[:-1]), found[-1]]
 
 
-def _by_signs(task: RepairTask) -> bool:
+def _proved_by_signs(task: RepairTask) -> bool:
     """Are proofs about boxes in which many inputs vary, and no splits of inputs make bounds tight?"""
     return max(goal.prop.varying for goal in task.goals) > FEW_INPUTS

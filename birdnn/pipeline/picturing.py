@@ -22,7 +22,7 @@ _MOST_INPUTS = 32  # a plane through an image tells nobody anything
 _HARD_TO_SEE = 0.005  # of a map's cells
 
 
-def pictured(
+def picture_fields(
     case: Case, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]], over: Over
 ) -> dict[str, Any]:
     """What pictures of a repair are drawn from, as fields of its outcome; no more of them once it is ``over``."""
@@ -57,13 +57,13 @@ def repair_pictures(
         scene = scene if scene.domain is not None else replace(scene, domain=case.corners)
         region = next((r for r in subject.prop.regions if r.contains(found[0].x)), None)
         if region is not None and not over():
-            maps += _maps(scene, best, region, found, over)
+            maps += _draw_maps(scene, best, region, found, over)
         if region is not None and not over():
-            lines += _lines(scene, region, found[0])
+            lines += _draw_lines(scene, region, found[0])
     return tuple(maps), tuple(lines)
 
 
-def _maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness], over: Over) -> list[AdvisoryMap]:
+def _draw_maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness], over: Over) -> list[AdvisoryMap]:
     axes = scene.encounter[:2] if scene.encounter is not None else most_influential(scene, region)
     if axes is None or scene.prop is None:
         return []
@@ -84,7 +84,7 @@ def _maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness],
     return drawn
 
 
-def _lines(scene: Scene, region: Region, witness: Witness) -> list[MarginLine]:
+def _draw_lines(scene: Scene, region: Region, witness: Witness) -> list[MarginLine]:
     if scene.prop is None:
         return []
     try:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.formats.suite import Entry, Suite, hull
+from birdnn.formats.suite import Entry, Suite, property_hull
 from birdnn.network import Network
 from birdnn.pipeline.load import Loaded
 from birdnn.records import AxisRange, Decision, FixedInput, Geometry, Mark, NamedInput, Source, View
-from birdnn.sample import evaluate, from_region
+from birdnn.sample import draw_from_region, evaluate
 from birdnn.spec import Property, Region
 
 _PROBES = 256
@@ -147,7 +147,7 @@ class Scene:
         return low, high
 
 
-def quantities_of(loaded: Loaded, known: tuple[Suite, Entry] | None) -> tuple[Quantity, ...]:
+def shown_quantities(loaded: Loaded, known: tuple[Suite, Entry] | None) -> tuple[Quantity, ...]:
     """The network's inputs: named by the suite, scaled by the suite or the NNet header."""
     if known is not None:
         return tuple(
@@ -193,7 +193,7 @@ def most_influential(scene: Scene, region: Region) -> tuple[Quantity, Quantity] 
     if varying < 2:
         return None
     # one seed for all: the axes of a picture are no random choice
-    x = from_region(region, _PROBES, torch.Generator().manual_seed(0)).requires_grad_()
+    x = draw_from_region(region, _PROBES, torch.Generator().manual_seed(0)).requires_grad_()
     margin = region.margin(float_network(scene.before)(x))
     # unused where the margin does not depend on the inputs at all: then the widest inputs are taken
     (slope,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
@@ -230,7 +230,7 @@ def unsafe_where(prop: Property, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return inside, unsafe
 
 
-def grid(scene: Scene, plane: Plane) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+def cell_middles(scene: Scene, plane: Plane) -> tuple[Tensor, npt.NDArray[np.bool_]]:
     """The middles of the plane's cells, (rows * columns, inputs) float32, and which of them can be asked about.
 
     These are all but in an encounter, where the corners of the picture lie outside of the domain.
@@ -247,10 +247,10 @@ def grid(scene: Scene, plane: Plane) -> tuple[Tensor, npt.NDArray[np.bool_]]:
         for axis, values in ((plane.x, u), (plane.y, v)):
             low, high = scene.shown_domain(axis.quantity) or (axis.lower, axis.upper)
             asked &= (low <= values) & (values <= high)
-    return _points(plane.at, (plane.x.quantity, plane.y.quantity), u, v), asked
+    return _plane_points(plane.at, (plane.x.quantity, plane.y.quantity), u, v), asked
 
 
-def _points(at: tuple[float, ...], axes: tuple[Quantity, Quantity], u: Floats, v: Floats) -> Tensor:
+def _plane_points(at: tuple[float, ...], axes: tuple[Quantity, Quantity], u: Floats, v: Floats) -> Tensor:
     """Points of the plane through ``at`` with shown values ``u`` and ``v``, (n, inputs) float32."""
     # float64 until it is complete: shown units are made into network units before float32 rounds
     x = np.tile(np.array(at), (len(u), 1))
@@ -282,11 +282,11 @@ def plane_of(
     if x == y:
         raise MismatchError(f"--x and --y are both {x.name}: a map needs two different inputs")
     # before the ranges: what does not fit the inputs is refused, whatever they are
-    geometry = _geometry(scene, axes, framing.geometry)
+    geometry = _choose_geometry(scene, axes, framing.geometry)
     view = framing.view or ("domain" if scene.domain is not None else "region")
     x_range, y_range = framing.x_range, framing.y_range
     if x_range is None or y_range is None:
-        chosen = _ranges(scene, axes, at, view)
+        chosen = _choose_ranges(scene, axes, at, view)
         x_range, y_range = x_range or chosen[0], y_range or chosen[1]
     # one given range is enough to say so: the other one is only what was left open
     if framing.x_range or framing.y_range:
@@ -294,8 +294,8 @@ def plane_of(
     for quantity, (low, high), option in ((x, x_range, "--x-range"), (y, y_range, "--y-range")):
         if not low < high:
             raise MismatchError(f"{quantity.name} would go from {low:g} to {high:g}: say its range with {option}")
-    extent = _extent(geometry, x_range, y_range)
-    rows, columns = _cells(geometry, extent, framing.cells)
+    extent = _picture_extent(geometry, x_range, y_range)
+    rows, columns = _cell_counts(geometry, extent, framing.cells)
     heading = scene.encounter[2] if geometry == "encounter" and scene.encounter is not None else None
     return Plane(
         geometry=geometry,
@@ -312,7 +312,7 @@ def plane_of(
     )
 
 
-def _geometry(scene: Scene, axes: tuple[Quantity, Quantity], asked: Geometry | None) -> Geometry:
+def _choose_geometry(scene: Scene, axes: tuple[Quantity, Quantity], asked: Geometry | None) -> Geometry:
     # in this order: a bearing against a distance is no view from above
     fits = scene.encounter is not None and scene.encounter[:2] == axes
     if asked == "encounter" and not fits:
@@ -323,7 +323,9 @@ def _geometry(scene: Scene, axes: tuple[Quantity, Quantity], asked: Geometry | N
     return asked or ("encounter" if fits else "plain")
 
 
-def _ranges(scene: Scene, axes: tuple[Quantity, Quantity], at: tuple[float, ...], view: View) -> tuple[Range, Range]:
+def _choose_ranges(
+    scene: Scene, axes: tuple[Quantity, Quantity], at: tuple[float, ...], view: View
+) -> tuple[Range, Range]:
     domain = [scene.shown_domain(quantity) for quantity in axes]
     if view == "domain":
         if domain[0] is None or domain[1] is None:
@@ -334,20 +336,20 @@ def _ranges(scene: Scene, axes: tuple[Quantity, Quantity], at: tuple[float, ...]
     if scene.prop is None:
         raise MismatchError("nothing says how far to draw: give --prop, or --x-range and --y-range")
     region = _region_ranges(scene.prop, axes, at)
-    return _violations(scene, scene.prop, axes, at, region) if view == "violations" else region
+    return _violation_ranges(scene, scene.prop, axes, at, region) if view == "violations" else region
 
 
 def _region_ranges(prop: Property, axes: tuple[Quantity, Quantity], at: tuple[float, ...]) -> tuple[Range, Range]:
     """Around the regions that the plane meets, else around all of them."""
     varying = {quantity.input for quantity in axes}
     # regions that the plane misses would make what is in it small
-    met = [region for region in prop.regions if meets(region, at, varying)]
-    corners = hull(replace(prop, regions=tuple(met)) if met else prop)
+    met = [region for region in prop.regions if meets_plane(region, at, varying)]
+    corners = property_hull(replace(prop, regions=tuple(met)) if met else prop)
     first, second = ((q.shown(float(corners[0][q.input])), q.shown(float(corners[1][q.input]))) for q in axes)
     return first, second
 
 
-def meets(region: Region, at: tuple[float, ...], varying: set[int]) -> bool:
+def meets_plane(region: Region, at: tuple[float, ...], varying: set[int]) -> bool:
     """Does the region's box hold a point that differs from ``at`` in the varying inputs alone?"""
     lower, upper = region.float32_box()
     return all(
@@ -357,7 +359,7 @@ def meets(region: Region, at: tuple[float, ...], varying: set[int]) -> bool:
     )
 
 
-def _violations(
+def _violation_ranges(
     scene: Scene, prop: Property, axes: tuple[Quantity, Quantity], at: tuple[float, ...], around: tuple[Range, Range]
 ) -> tuple[Range, Range]:
     """Ranges around what violates in the plane: closer and closer, until it fills the picture."""
@@ -369,7 +371,7 @@ def _violations(
     for _ in range(_ZOOMS if all(low < high for low, high in around) else 0):
         steps = [np.linspace(low, high, 121) for low, high in around]
         u, v = (side.ravel() for side in np.meshgrid(*steps))
-        points = _points(at, axes, u, v)
+        points = _plane_points(at, axes, u, v)
         bad = unsafe_where(prop, points, evaluate(net, points))[1].numpy()
         if not here and not bad.any():
             break
@@ -386,7 +388,7 @@ def _violations(
     return around
 
 
-def _extent(geometry: Geometry, x: Range, y: Range) -> tuple[float, float, float, float]:
+def _picture_extent(geometry: Geometry, x: Range, y: Range) -> tuple[float, float, float, float]:
     """The picture's corners; in an encounter the box around the sector that the ranges span."""
     if geometry == "plain":
         return (*x, *y)
@@ -405,7 +407,7 @@ def _widened(side: Range, least: float) -> Range:
     return side[0] - room, side[1] + room
 
 
-def _cells(geometry: Geometry, extent: tuple[float, float, float, float], cells: int) -> tuple[int, int]:
+def _cell_counts(geometry: Geometry, extent: tuple[float, float, float, float], cells: int) -> tuple[int, int]:
     """Rows and columns; the cells of an encounter are squares."""
     if geometry == "plain":
         return cells, cells

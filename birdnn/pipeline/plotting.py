@@ -10,9 +10,9 @@ import torch
 
 from birdnn.certify.read import read_proof
 from birdnn.errors import FormatError, MismatchError
-from birdnn.pipeline.claims import semantics_of
+from birdnn.pipeline.claims import network_semantics
 from birdnn.pipeline.facts import versions
-from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.pipeline.load import Loaded, load_network, load_property, property_statement
 from birdnn.pipeline.mapping import Covers, advisory_map, covers_of, line_through, margin_line
 from birdnn.pipeline.planes import (
     Floats,
@@ -22,10 +22,10 @@ from birdnn.pipeline.planes import (
     input_called,
     most_influential,
     plane_of,
-    quantities_of,
+    shown_quantities,
 )
 from birdnn.pipeline.reading import known_network
-from birdnn.pipeline.recognising import Known, recognised
+from birdnn.pipeline.recognising import Known, recognise_properties
 from birdnn.records import (
     AdvisoryMap,
     Decision,
@@ -71,7 +71,7 @@ def scene_of(
     before: Loaded, after: Loaded | None, prop: Property | None, text: str, known: Known | None, decision: Decision
 ) -> Scene:
     """What pictures are made of, with the names and the domain that the suite or the NNet header gives."""
-    quantities = quantities_of(before, known)
+    quantities = shown_quantities(before, known)
     plain = tuple(f"y_{i}" for i in range(before.net.n_outputs))
     domain, encounter = None if before.nnet is None else before.nnet.domain(), None
     if known is not None:
@@ -124,20 +124,22 @@ class _Plotting:
             self.notes.append(f"Inputs, outputs and units are those of {known[1].name} in suite {known[0].name}.")
         prop = None if request.prop is None else load_property(request.prop, before, request.units)
         decision = request.decision or ("none" if known is None else known[0].decision)
-        self.scene = scene_of(before, after, prop, "" if prop is None else self._worded(known, prop), known, decision)
+        self.scene = scene_of(
+            before, after, prop, "" if prop is None else self._property_text(known, prop), known, decision
+        )
 
-    def _worded(self, known: Known | None, prop: Property) -> str:
+    def _property_text(self, known: Known | None, prop: Property) -> str:
         # whether it is the suite's property is told by what it says, not by its file's name
-        found = recognised(known, [prop])
+        found = recognise_properties(known, [prop])
         self.notes += found.notes
-        return found.worded(known, 0, statement(prop))
+        return found.worded(known, 0, property_statement(prop))
 
     # --- a map
 
     def map(self) -> AdvisoryMap:
         request = self.request
-        axes = self._axes()
-        at, source, witness = self._base({q.input for q in axes})
+        axes = self._choose_axes()
+        at, source, witness = self._base_point({q.input for q in axes})
         framing = Framing(
             x_range=request.x_range,
             y_range=request.y_range,
@@ -146,7 +148,7 @@ class _Plotting:
             cells=request.cells,
         )
         plane = plane_of(self.scene, axes, at, source, framing)
-        covers = self._covers()
+        covers = self._proof_covers()
         self.watch.update(Progress(phase=f"evaluating {plane.rows} x {plane.columns} cells"))
         found = advisory_map(self.scene, plane, marks=() if witness is None else (witness,), covers=covers)
         if self.scene.prop is not None and not found.region:
@@ -155,7 +157,7 @@ class _Plotting:
             self.notes.append("Nothing says which output decides: give --decision argmin or argmax, or --suite.")
         return found
 
-    def _axes(self) -> tuple[Quantity, Quantity]:
+    def _choose_axes(self) -> tuple[Quantity, Quantity]:
         request, scene = self.request, self.scene
         if len(scene.quantities) < 2:
             raise MismatchError("the network has one input: a map needs two; see birdnn plot line")
@@ -181,10 +183,10 @@ class _Plotting:
 
     # --- where
 
-    def _base(self, varying: set[int]) -> tuple[tuple[float, ...], Source, Witness | None]:
+    def _base_point(self, varying: set[int]) -> tuple[tuple[float, ...], Source, Witness | None]:
         """A point of the picture, where it comes from, and a counterexample that was looked for."""
         words = [text for text in self.request.at if "=" not in text]
-        values = dict(self._value(text) for text in self.request.at if "=" in text)
+        values = dict(self._read_value(text) for text in self.request.at if "=" in text)
         if len(words) > 1 or any(word not in ("counterexample", "middle") for word in words):
             raise MismatchError(f"--at {words[-1]}: say counterexample, middle, or NAME=VALUE")
         if words == ["counterexample"] and self.scene.prop is None:
@@ -192,20 +194,20 @@ class _Plotting:
         fixed = set(range(len(self.scene.quantities))) - varying
         told = bool(fixed) and fixed <= set(values)  # nothing is left for a counterexample to say
         wanted = self.scene.prop is not None and words != ["middle"] and not told
-        witness = self._counterexample() if wanted else None
+        witness = self._find_counterexample() if wanted else None
         if witness is None and words == ["counterexample"]:
             raise MismatchError(
                 f"--at counterexample: {_ROUNDS} rounds of attack found none; say middle, or NAME=VALUE"
             )
         # float64, of float32 values: marks are recognised by equality
-        at = np.array(self._middle(varying) if witness is None else witness.x)
+        at = np.array(self._middle_point(varying) if witness is None else witness.x)
         for index, value in values.items():
             # as the network takes it, so that the title says what was computed
             at[index] = np.float32(value)
         source: Source = "given" if values else "middle" if witness is None else "counterexample"
         return tuple(float(v) for v in at), source, witness
 
-    def _value(self, text: str) -> tuple[int, float]:
+    def _read_value(self, text: str) -> tuple[int, float]:
         name, _, number = text.partition("=")
         quantity = input_called(name, self.scene.quantities, "--at")
         try:
@@ -217,7 +219,7 @@ class _Plotting:
             raise MismatchError(f"--at {text}: a number is expected after the sign, as in {quantity.name}=0.5")
         return quantity.input, quantity.network(value)
 
-    def _counterexample(self) -> Witness | None:
+    def _find_counterexample(self) -> Witness | None:
         scene = self.scene
         if scene.prop is None:
             return None
@@ -233,7 +235,7 @@ class _Plotting:
         self.notes.append(f"No counterexample of {scene.prop.name} was found: drawn through the middle of its region.")
         return None
 
-    def _middle(self, varying: set[int]) -> list[float]:
+    def _middle_point(self, varying: set[int]) -> list[float]:
         """The middle of the property's first region, else of the domain; a float32 point of it."""
         scene = self.scene
         if scene.prop is not None:
@@ -243,7 +245,7 @@ class _Plotting:
             middle = (region.lower + (region.upper - region.lower) / 2).float()
             return [float(v) for v in torch.minimum(torch.maximum(middle, lower), upper)]
         if scene.domain is None:
-            given = {index for index, _ in map(self._value, [t for t in self.request.at if "=" in t])}
+            given = {index for index, _ in map(self._read_value, [t for t in self.request.at if "=" in t])}
             if missing := [q.name for q in scene.quantities if q.input not in given | varying]:
                 names = ", ".join(missing[:6])
                 raise MismatchError(f"nothing says where to cut: give --prop, or --at NAME=VALUE for {names}")
@@ -253,21 +255,21 @@ class _Plotting:
 
     # --- proofs
 
-    def _covers(self) -> Covers:
+    def _proof_covers(self) -> Covers:
         request, prop = self.request, self.scene.prop
         if request.certificate is None and request.prove_s is None:
             return {}
         if prop is None:
             raise MismatchError("boxes of a proof are drawn of a property: name it with --prop")
         if request.certificate is not None:
-            return self._stored(prop)
+            return self._stored_covers(prop)
         found = {}
         for loaded in (self.scene.before, *(() if self.scene.after is None else (self.scene.after,))):
             self.watch.update(Progress(phase=f"proving {prop.name} for {loaded.path.name}"))
             limits = SearchSettings(
                 timeout_s=request.prove_s or 0.0,
                 seed=request.seed,
-                semantics=semantics_of(loaded.net, None),
+                semantics=network_semantics(loaded.net, None),
                 record=True,
             )
             verdict = verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch)
@@ -278,7 +280,7 @@ class _Plotting:
                 self.notes.append(f"{prop.name} is {word} for {loaded.path.name}: no boxes are drawn there.")
         return found
 
-    def _stored(self, prop: Property) -> Covers:
+    def _stored_covers(self, prop: Property) -> Covers:
         path = self.request.certificate
         if path is None:
             return {}
@@ -304,9 +306,11 @@ class _Plotting:
             raise MismatchError("a line has two ends: give both --from and --to, or neither")
         if request.start is not None and request.end is not None:
             # the ends say it all: no counterexample is looked for
-            return margin_line(scene, prop, self._point(request.start, "--from"), self._point(request.end, "--to"))
+            return margin_line(
+                scene, prop, self._read_point(request.start, "--from"), self._read_point(request.end, "--to")
+            )
         along = None if request.along is None else input_called(request.along, scene.quantities, "--along")
-        at, _, witness = self._base(set())
+        at, _, witness = self._base_point(set())
         if along is None:
             region = next((r for r in prop.regions if r.contains(at)), prop.regions[0])
             start, end = line_through(scene, region, np.array(at))
@@ -325,7 +329,7 @@ class _Plotting:
         ends = [(float(r.lower[quantity.input]), float(r.upper[quantity.input])) for r in prop.regions]
         return quantity.shown(min(low for low, _ in ends)), quantity.shown(max(high for _, high in ends))
 
-    def _point(self, values: tuple[float, ...], option: str) -> Floats:
+    def _read_point(self, values: tuple[float, ...], option: str) -> Floats:
         quantities = self.scene.quantities
         if len(values) != len(quantities):
             names = ", ".join(q.name for q in quantities[:12])

@@ -10,12 +10,12 @@ import numpy as np
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.points import LARGEST, Point, Points, read_points
 from birdnn.pipeline.load import Loaded, scaling_of
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.records import Decision, Units
 from birdnn.spec import Polytope, Property, Region, Row, Scaling
 
 
-@reads
+@guarded_reader
 def load_points(path: Path, loaded: Loaded, decision: Decision, tolerance: float | None, units: Units) -> Property:
     """The property that every point of a file has the answer wished for, in network units.
 
@@ -42,16 +42,20 @@ def load_points(path: Path, loaded: Loaded, decision: Decision, tolerance: float
     regions: dict[tuple[Fraction, ...], Region] = {}
     asked: dict[tuple[Fraction, ...], tuple[int, object]] = {}
     # once for each output, not for each of many points; that two points have one wish is told by it, too
-    sides = [_undecided(wanted, decision, loaded.net.n_outputs) for wanted in range(loaded.net.n_outputs)]
+    sides = [_other_decides(wanted, decision, loaded.net.n_outputs) for wanted in range(loaded.net.n_outputs)]
     for point in points.points:
-        x = _input(point, scaling, path)
+        x = _network_input(point, scaling, path)
         # by the float32 input, for two rows that differ in the file may reach the network as the same
-        line, answer = asked.setdefault(x, (point.line, _wish(point)))
-        if answer != _wish(point):
+        line, answer = asked.setdefault(x, (point.line, _wished_answer(point)))
+        if answer != _wished_answer(point):
             problem = f"asks for another answer than line {line} at the same input (as float32)"
             raise FormatError(str(path), f"line {point.line}", problem)
         if x not in regions:
-            unsafe = _away(point, points, tolerance, scaling) if point.decision is None else sides[point.decision]
+            unsafe = (
+                _beyond_tolerance(point, points, tolerance, scaling)
+                if point.decision is None
+                else sides[point.decision]
+            )
             regions[x] = Region(exact_lower=x, exact_upper=x, unsafe=unsafe)
     return Property(
         name=points.name,
@@ -68,11 +72,11 @@ def points_statement(prop: Property) -> str:
     return f"the answer wished for at {len(prop.regions):,} {'point' if len(prop.regions) == 1 else 'points'}"
 
 
-def _wish(point: Point) -> object:
+def _wished_answer(point: Point) -> object:
     return point.decision, point.y, point.tolerance
 
 
-def _input(point: Point, scaling: Scaling | None, path: Path) -> tuple[Fraction, ...]:
+def _network_input(point: Point, scaling: Scaling | None, path: Path) -> tuple[Fraction, ...]:
     x = point.x
     if scaling is not None:
         parts = zip(x, scaling.input_means, scaling.input_ranges, strict=True)
@@ -83,7 +87,7 @@ def _input(point: Point, scaling: Scaling | None, path: Path) -> tuple[Fraction,
     return tuple(Fraction(float(np.float32(float(value)))) for value in x)
 
 
-def _undecided(wanted: int, decision: Decision, n_outputs: int) -> tuple[Polytope, ...]:
+def _other_decides(wanted: int, decision: Decision, n_outputs: int) -> tuple[Polytope, ...]:
     """Outputs at which another one decides, or as well: one half-space for each other output."""
     sign = 1 if decision == "argmin" else -1
     found = []
@@ -96,7 +100,9 @@ def _undecided(wanted: int, decision: Decision, n_outputs: int) -> tuple[Polytop
     return tuple(found)
 
 
-def _away(point: Point, points: Points, common: float | None, scaling: Scaling | None) -> tuple[Polytope, ...]:
+def _beyond_tolerance(
+    point: Point, points: Points, common: float | None, scaling: Scaling | None
+) -> tuple[Polytope, ...]:
     """Outputs of which one is further from the value wished for than the tolerance."""
     tolerance = point.tolerance if common is None or point.tolerance is not None else Fraction(common)
     if tolerance is None:

@@ -22,23 +22,23 @@ from birdnn.errors import InputError, MismatchError
 from birdnn.joint import Part, side_by_side
 from birdnn.metrics import decisions
 from birdnn.network import Network
-from birdnn.pipeline.behaviour import both
+from birdnn.pipeline.behaviour import outputs_of_both
 from birdnn.pipeline.case import Case
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.settings import PreservingSettings
 from birdnn.records import ARITHMETIC, Decision, Preservation, Progress, Rate, RepairRequest, Watch
 from birdnn.records.limits import Over
 from birdnn.repair import Resample
-from birdnn.sample import distinct, uniform
+from birdnn.sample import distinct_rows, draw_uniform
 from birdnn.sample.draw import BATCH
-from birdnn.sample.pieces import drawable, evaluated, multiplications
+from birdnn.sample.pieces import drawable_count, evaluate_in_time, multiplications
 from birdnn.spec import Region
 from birdnn.verify.differing import (
     Difference,
-    bounded_difference,
     boxes_needed,
     followed_difference,
     polytopes_apart,
+    tighten_difference,
 )
 from birdnn.verify.effort import batch_for, boxes_within
 
@@ -61,14 +61,14 @@ def require_comparable(case: Case, request: RepairRequest) -> None:
         return
     if case.loaded.net.graph.label:
         raise MismatchError(f"{request.net}: gives a label, and --max-difference compares numbers")
-    if why := _incomparable(case.loaded.net):
+    if why := _why_incomparable(case.loaded.net):
         raise MismatchError(f"{request.net}: --max-difference needs bounds of a difference: {why}")
     if case.corners is None:
         told = "--max-difference is about the domain, and nobody says what that is: give --domain"
         raise MismatchError(f"{request.net}: {told}")
 
 
-def _incomparable(net: Network) -> str:
+def _why_incomparable(net: Network) -> str:
     """Why the change of such a network cannot be bounded; empty where it can."""
     try:
         # of the network and itself, as there is no candidate yet: refused before the work, not after it
@@ -78,7 +78,7 @@ def _incomparable(net: Network) -> str:
     return ""
 
 
-def too_far(request: RepairRequest) -> str:
+def too_far_note(request: RepairRequest) -> str:
     """What a user is told where no candidate is known to be as close to the original as was asked for."""
     asked = f"within {request.max_difference:g} of the original (--max-difference) anywhere in the domain"
     return f"No candidate could be proved to be {asked}; this one is the best attempt."
@@ -126,7 +126,7 @@ class Closeness:
         """
         # the same to both sides of each output: B - A, and A - B
         enough = torch.full((self.case.loaded.net.n_outputs, 2), most, dtype=torch.float64)
-        return self._proved(after.net, enough, self.settings.boxes, over)
+        return self._prove_bounds(after.net, enough, self.settings.boxes, over)
 
     def preserved(self, after: Loaded, known: Bounded | None, hunt: Resample, over: Over) -> Preservation | None:
         """All that is known of the change; None where no input was found at which both networks give numbers.
@@ -138,7 +138,7 @@ class Closeness:
             over: does it have to end?
         """
         self.watch.update(Progress(phase="looking for the largest change"))
-        found = self._found(after, hunt, over)
+        found = self._find_changes(after, hunt, over)
         if found is None:
             return None
         least, greatest, x = found
@@ -146,7 +146,7 @@ class Closeness:
             largest = max(float(greatest.amax()), -float(least.amin()), 0.0)
             # a bound close to the largest change takes boxes without end, and says little more than twice as much
             enough = torch.stack([greatest, -least], 1).clamp(min=_AT_LEAST * largest) * self.settings.looser
-            known = self._proved(after.net, enough, self.settings.boxes, over)
+            known = self._prove_bounds(after.net, enough, self.settings.boxes, over)
         difference = known.difference
         # infinite where nothing is proved: whoever computes with it finds that nothing is kept
         unknown = torch.full_like(least, torch.inf)
@@ -164,8 +164,8 @@ class Closeness:
             boxes=0 if difference is None else difference.boxes,
             seconds=known.seconds,
             complete=difference is not None and difference.complete,
-            constants=self._constants(after, lower, upper),
-            decided=self._decided(lower.cpu(), upper.cpu(), over),
+            constants=self._differs_by_constants(after, lower, upper),
+            decided=self._kept_decisions(lower.cpu(), upper.cpu(), over),
         )
 
     def contradiction(self, after: Loaded, found: Preservation) -> str:
@@ -188,7 +188,7 @@ class Closeness:
             f"domain it changes by {found.lower[output]!r} at least and {found.upper[output]!r} at most"
         )
 
-    def _constants(self, after: Loaded, lower: Tensor, upper: Tensor) -> bool:
+    def _differs_by_constants(self, after: Loaded, lower: Tensor, upper: Tensor) -> bool:
         """Does the checker find, where bounds leave nothing else, that outputs differ by constants within them?"""
         before, largest = self.case.loaded, float(torch.maximum(upper.abs(), lower.abs()).amax())
         # exact arithmetic takes long, and is asked only where the bounds leave room for nothing but constants
@@ -200,12 +200,12 @@ class Closeness:
             return False
         return all(low <= value <= high for low, value, high in zip(lower.tolist(), apart, upper.tolist(), strict=True))
 
-    def _proved(self, after: Network, enough: Tensor, most_boxes: int, over: Over) -> Bounded:
+    def _prove_bounds(self, after: Network, enough: Tensor, most_boxes: int, over: Over) -> Bounded:
         """By our own bounds; those of the whole domain alone where it seems to take far more boxes.
 
         Args:
             after: the candidate.
-            enough: see `bounded_difference`.
+            enough: see `tighten_difference`.
             most_boxes: fewer of a network that is large.
             over: does it have to end?
         """
@@ -222,17 +222,17 @@ class Closeness:
         )
         self.watch.update(Progress(phase="bounding the change"))
         # the whole domain in one box first: a bound, if a loose one, is there whatever comes of the rest
-        found = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=1, over=over)
+        found = tighten_difference(bound, boxes, enough, batch=batch, most_boxes=1, over=over)
         if found is not None and not found.complete:
             generator, limit = torch.Generator().manual_seed(self.seed), self.settings.hopeless * most
             # of a change of weights mostly out of reach: a few dives cost less than 200,000 boxes to learn that
             if boxes_needed(bound, boxes, enough, generator, most=limit, over=over) <= limit:
-                more = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=most, over=over, news=told)
+                more = tighten_difference(bound, boxes, enough, batch=batch, most_boxes=most, over=over, news=told)
                 # None: the time was over before even the first bound was made again
                 found = found if more is None else more
         return Bounded(difference=found, method=bound.name, seconds=time.monotonic() - begun)
 
-    def _found(self, after: Loaded, hunt: Resample, over: Over) -> tuple[Tensor, Tensor, Tensor] | None:
+    def _find_changes(self, after: Loaded, hunt: Resample, over: Over) -> tuple[Tensor, Tensor, Tensor] | None:
         """The least and the greatest change of each output, (outputs,), and where some output changes most, (inputs,).
 
         As the files give it when they are run, at inputs that samples and a search found.
@@ -242,7 +242,7 @@ class Closeness:
         generator = torch.Generator().manual_seed(self.seed + 0xFA2)
         # of no outputs: the region is made for its float32 points, which draws are rounded into
         box = _difference_region(self.corners, (), case.loaded.net.n_outputs).float32_box()
-        x, change = self._changes(nets, self._drawn(generator).clamp(*box), over)
+        x, change = self._changes_at(nets, self._draw_inputs(generator).clamp(*box), over)
         if not len(x):
             return None
         order = change.abs().amax(0).argsort(descending=True)[:_SEARCHED].tolist()
@@ -250,42 +250,44 @@ class Closeness:
         changed = [output for output in order if float(change[:, output].abs().amax())] or order[:1]
         joint = side_by_side([Part(net=net, reads=tuple(range(n))) for net in nets], n)
         region = _difference_region(self.corners, changed, case.loaded.net.n_outputs)
-        more, its = self._changes(nets, distinct(hunt(joint, region, generator, True)).clamp(*box), over)
+        more, its = self._changes_at(nets, distinct_rows(hunt(joint, region, generator, True)).clamp(*box), over)
         x, change = torch.cat([x, more]), torch.cat([change, its])
         best = [change[:, output].argsort() for output in order]
         # the extremes of each output in both directions, replayed: float32 in torch chose them, runs of the files count
-        picked = distinct(x[torch.cat([part for ranks in best for part in (ranks[:_REPLAYED], ranks[-_REPLAYED:])])])
-        old, new = (_run(loaded, picked) for loaded in (case.loaded, after))
+        picked = distinct_rows(
+            x[torch.cat([part for ranks in best for part in (ranks[:_REPLAYED], ranks[-_REPLAYED:])])]
+        )
+        old, new = (_run_file(loaded, picked) for loaded in (case.loaded, after))
         moved = new - old
         return moved.amin(0), moved.amax(0), picked[moved.abs().amax(1).argmax()]
 
-    def _drawn(self, generator: torch.Generator) -> Tensor:
+    def _draw_inputs(self, generator: torch.Generator) -> Tensor:
         """Uniform inputs of the domain, (n, inputs): fewer where inputs, or the network, are large."""
         net = self.case.loaded.net
         # at least so many, for a share of inputs needs a number behind it
         worth = max(_FEW, int(self.settings.work / max(1, multiplications(net))))
-        return uniform(*self.corners, drawable(min(self.settings.points, worth), net.n_inputs), generator)
+        return draw_uniform(*self.corners, drawable_count(min(self.settings.points, worth), net.n_inputs), generator)
 
-    def _changes(self, nets: tuple[Network, ...], x: Tensor, over: Over) -> tuple[Tensor, Tensor]:
+    def _changes_at(self, nets: tuple[Network, ...], x: Tensor, over: Over) -> tuple[Tensor, Tensor]:
         """Inputs where both give numbers, (m, inputs), and the change of each output, (m, outputs) float64.
 
         Of the first ones only, where time is over.
         """
-        y, z = both(nets[0], nets[1], x, over)
+        y, z = outputs_of_both(nets[0], nets[1], x, over)
         change = z.double() - y.double()
         # infinite or no number: such an input would be the largest change there is, and mean nothing
         fine = change.isfinite().all(1)
         return x[: len(change)][fine], change[fine]
 
-    def _decided(self, lower: Tensor, upper: Tensor, over: Over) -> Rate | None:
+    def _kept_decisions(self, lower: Tensor, upper: Tensor, over: Over) -> Rate | None:
         """Of uniform inputs, those whose decision no change within these bounds makes another; None without any."""
         known = lower.isfinite().any() | upper.isfinite().any()
         if self.case.decision == "none" or len(lower) < 2 or not bool(known):
             return None
         # other inputs than those by which the change was found, so that the share is one of fresh draws
-        x = self._drawn(torch.Generator().manual_seed(self.seed + 0xDEC))
+        x = self._draw_inputs(torch.Generator().manual_seed(self.seed + 0xDEC))
         # float64, with what it may be off by added below: the proved change is one over the reals
-        y = evaluated(self.case.loaded.net.with_values({}).double().cpu(), x.double(), over, most=BATCH["cpu"])
+        y = evaluate_in_time(self.case.loaded.net.with_values({}).double().cpu(), x.double(), over, most=BATCH["cpu"])
         kept = surely_kept(y, lower, upper, self.case.decision)
         return Rate(hits=int(kept.sum()), n=len(kept))
 
@@ -296,7 +298,7 @@ def _difference_region(domain: tuple[Tensor, Tensor], outputs: Sequence[int], n_
     return Region(exact_lower=lower, exact_upper=upper, unsafe=tuple(polytopes_apart(outputs, n_outputs)))
 
 
-def _run(loaded: Loaded, x: Tensor) -> Tensor:
+def _run_file(loaded: Loaded, x: Tensor) -> Tensor:
     """Outputs that the file gives when it is run, (n, outputs) float64."""
     engine = loaded.replays[0]
     return torch.stack([torch.tensor(engine(point.numpy())).double().flatten() for point in x])

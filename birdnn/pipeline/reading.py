@@ -12,13 +12,13 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.inputs import Inputs, read_inputs
-from birdnn.formats.suite import Suite, hull, read_domain
+from birdnn.formats.suite import Suite, property_hull, read_domain
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.case import Applicable, Asked, Case, Points, Subject
-from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_note, semantics_of
-from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
+from birdnn.pipeline.claims import assumption_notes, network_semantics, require_semantics, semantics_note
+from birdnn.pipeline.load import Loaded, load_network, load_property, property_statement, scaling_of
 from birdnn.pipeline.points import load_points, points_statement
-from birdnn.pipeline.recognising import Known, network_notes, recognised, told_apart
+from birdnn.pipeline.recognising import Known, named_apart, network_notes, recognise_properties
 from birdnn.pipeline.ruling import derived_rule
 from birdnn.records import CaseFiles, Decision, Domain, Role, RuleBy, SuiteMatch
 from birdnn.spec import Property
@@ -54,36 +54,36 @@ def read_case(
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
     decision = files.decision or (known[0].decision if known is not None else "none")
     # before names are told apart: what is the same property needs no second name
-    named, twice = _once([*_named(files, loaded, relating), *_points(files, loaded, decision)])
-    named, renamed = _told_apart(named, taken)
-    found = recognised(known, [subject.prop for subject in named])
+    named, twice = _without_repeats([*_read_named(files, loaded, relating), *_read_points(files, loaded, decision)])
+    named, renamed = _subjects_named_apart(named, taken)
+    found = recognise_properties(known, [subject.prop for subject in named])
     named = [replace(s, text=found.worded(known, place, s.text)) for place, s in enumerate(named)]
     subjects: list[Subject] = [*named]
     # behind what was named, so that a name that a file has taken is not the suite's any more
     if known is not None:
-        subjects += _applicable(known[0], found.missing, named, asked=files.suite is not None)
+        subjects += _applicable_subjects(known[0], found.missing, named, asked=files.suite is not None)
     asked = [subject for subject in subjects if isinstance(subject, Asked)]
     # properties to keep alone are no reason to change a network
     if not aimless and not any(subject.role in ("goal", "suite") for subject in asked):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
-    semantics = semantics_of(loaded.net, files.semantics, [subject.prop for subject in subjects])
+    semantics = network_semantics(loaded.net, files.semantics, [subject.prop for subject in subjects])
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
         require_semantics(subject.prop, semantics)
     # once all properties are known: what nobody says is read from them
-    decision, rule_by = _rule(files, decision, [] if aimless else subjects)
+    decision, rule_by = _decision_rule(files, decision, [] if aimless else subjects)
     # after roles are known: a domain by properties is that of what is repaired
-    corners, source = _domain(files, loaded, asked)
+    corners, source = _domain_corners(files, loaded, asked)
     # last, for the file may have decisions, and needs the rule for them
-    data, test = (_inputs(option, files, loaded, decision) for option in ("data", "test"))
-    match = None if known is None else _match(known, subjects, by_name=by_name)
-    of_suite, remarks = _of_suite(match), (*twice, *renamed, *found.notes)
+    data, test = (_read_inputs_file(option, files, loaded, decision) for option in ("data", "test"))
+    match = None if known is None else _suite_match(known, subjects, by_name=by_name)
+    of_suite, remarks = _suite_notes(match), (*twice, *renamed, *found.notes)
     return Case(
         files=files,
         loaded=loaded,
         subjects=tuple(subjects),
         corners=corners,
-        domain=None if corners is None else _record(corners, source),
+        domain=None if corners is None else _domain_record(corners, source),
         decision=decision,
         rule_by=rule_by,
         data=data,
@@ -93,9 +93,9 @@ def read_case(
         notes=(
             *loaded.net.notes,
             *of_suite,
-            *_warnings(loaded, subjects),
+            *_header_warnings(loaded, subjects),
             *remarks,
-            *_ruled(decision, rule_by),
+            *_rule_note(decision, rule_by),
             *(note for subject in subjects for note in subject.prop.notes),
             *semantics_note(loaded.net, semantics, files.semantics),
             *assumption_notes(loaded.net, semantics),
@@ -105,7 +105,7 @@ def read_case(
     )
 
 
-def _match(known: Known, subjects: Iterable[Subject], *, by_name: bool) -> SuiteMatch:
+def _suite_match(known: Known, subjects: Iterable[Subject], *, by_name: bool) -> SuiteMatch:
     suite, entry = known
     missing = tuple(subject.prop.name for subject in subjects if isinstance(subject, Applicable))
     by: Literal["--as", "content"] = "--as" if by_name else "content"
@@ -138,17 +138,17 @@ def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -
     return suite, entry
 
 
-def _named(files: CaseFiles, loaded: Loaded, relating: bool) -> list[Asked]:
+def _read_named(files: CaseFiles, loaded: Loaded, relating: bool) -> list[Asked]:
     found: list[Asked] = []
     roles: tuple[tuple[Role, tuple[Path, ...]], ...] = (("goal", files.props), ("keep", files.keep))
     for role, paths in roles:
         for path in paths:
             prop = load_property(path, loaded, files.units, relating=relating)
-            found.append(Asked(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
+            found.append(Asked(prop=prop, path=str(path.resolve()), text=property_statement(prop), role=role))
     return found
 
 
-def _points(files: CaseFiles, loaded: Loaded, decision: Decision) -> list[Points]:
+def _read_points(files: CaseFiles, loaded: Loaded, decision: Decision) -> list[Points]:
     found = []
     for path in files.points:
         prop = load_points(path, loaded, decision, files.points_tolerance, files.units)
@@ -157,12 +157,12 @@ def _points(files: CaseFiles, loaded: Loaded, decision: Decision) -> list[Points
     return found
 
 
-def _once(subjects: Sequence[Asked]) -> tuple[list[Asked], tuple[str, ...]]:
+def _without_repeats(subjects: Sequence[Asked]) -> tuple[list[Asked], tuple[str, ...]]:
     """Without those that say what an earlier one says, and a sentence about each."""
     found: dict[object, Asked] = {}
     notes = []
     # points and properties are never the same subject, whatever they say
-    spans = [(type(s), *(tuple(side.tolist()) for side in hull(s.prop))) for s in subjects]
+    spans = [(type(s), *(tuple(side.tolist()) for side in property_hull(s.prop))) for s in subjects]
     for subject, span in zip(subjects, spans, strict=True):
         # what spans another box says something else; a great many points are slow to bring into normal form
         says = meaning_of(subject.prop) if spans.count(span) > 1 else subject.path
@@ -174,13 +174,13 @@ def _once(subjects: Sequence[Asked]) -> tuple[list[Asked], tuple[str, ...]]:
     return list(found.values()), tuple(notes)
 
 
-def _told_apart(subjects: Sequence[Asked], taken: tuple[str, ...]) -> tuple[list[Asked], tuple[str, ...]]:
+def _subjects_named_apart(subjects: Sequence[Asked], taken: tuple[str, ...]) -> tuple[list[Asked], tuple[str, ...]]:
     """The subjects under names that no two of them share, and a sentence about each that got another one."""
-    named = told_apart([subject.prop for subject in subjects], taken)
+    named = named_apart([subject.prop for subject in subjects], taken)
     return [replace(s, prop=prop) for s, prop in zip(subjects, named.props, strict=True)], named.notes
 
 
-def _applicable(
+def _applicable_subjects(
     suite: Suite, missing: Mapping[str, Property], named: Sequence[Subject], *, asked: bool
 ) -> list[Subject]:
     """Subjects for what the suite states and nobody named; called the suite's where a file took the name."""
@@ -190,8 +190,8 @@ def _applicable(
         for name, prop in missing.items()
     ]
     found: list[Subject] = []
-    for name, prop in zip(missing, told_apart(others, theirs).props, strict=True):
-        path, text = str(prop.path or ""), suite.texts.get(name, statement(prop))
+    for name, prop in zip(missing, named_apart(others, theirs).props, strict=True):
+        path, text = str(prop.path or ""), suite.texts.get(name, property_statement(prop))
         if asked:
             found.append(Asked(prop=prop, path=path, text=text, role="suite"))
         else:
@@ -199,7 +199,9 @@ def _applicable(
     return found
 
 
-def _inputs(option: Literal["data", "test"], files: CaseFiles, loaded: Loaded, decision: Decision) -> Inputs | None:
+def _read_inputs_file(
+    option: Literal["data", "test"], files: CaseFiles, loaded: Loaded, decision: Decision
+) -> Inputs | None:
     """The file of --data or of --test.
 
     Raises:
@@ -218,13 +220,15 @@ def _inputs(option: Literal["data", "test"], files: CaseFiles, loaded: Loaded, d
     return found
 
 
-def _domain(files: CaseFiles, loaded: Loaded, subjects: Sequence[Asked]) -> tuple[tuple[Tensor, Tensor] | None, str]:
+def _domain_corners(
+    files: CaseFiles, loaded: Loaded, subjects: Sequence[Asked]
+) -> tuple[tuple[Tensor, Tensor] | None, str]:
     if files.domain == "property":
         goals = [s.prop for s in subjects if s.role == "goal"] or [s.prop for s in subjects if s.role == "suite"]
         if not goals:
             raise MismatchError("--domain property: no property was named that could be the domain")
         # what is to be kept is not the domain: it may be about other inputs
-        lower, upper = zip(*(hull(prop) for prop in goals), strict=True)
+        lower, upper = zip(*(property_hull(prop) for prop in goals), strict=True)
         names = ", ".join(prop.name for prop in goals)
         return (torch.stack(lower).amin(0), torch.stack(upper).amax(0)), f"the input regions of {names}"
     if files.domain is not None:
@@ -261,12 +265,12 @@ def _require_fits(corners: tuple[Tensor, Tensor], source: str, loaded: Loaded) -
     return corners
 
 
-def _record(corners: tuple[Tensor, Tensor], source: str) -> Domain:
+def _domain_record(corners: tuple[Tensor, Tensor], source: str) -> Domain:
     lower, upper = (tuple(float(v) for v in side) for side in corners)
     return Domain(lower=lower, upper=upper, source=source)
 
 
-def _rule(files: CaseFiles, told: Decision, subjects: Sequence[Subject]) -> tuple[Decision, RuleBy]:
+def _decision_rule(files: CaseFiles, told: Decision, subjects: Sequence[Subject]) -> tuple[Decision, RuleBy]:
     """Which output decides, and who says so: what was told, else what the properties compare."""
     if files.decision is not None or told != "none":
         return told, "suite" if files.decision is None else "option"
@@ -275,7 +279,7 @@ def _rule(files: CaseFiles, told: Decision, subjects: Sequence[Subject]) -> tupl
     return derived, "nobody" if derived == "none" else "property"
 
 
-def _ruled(decision: Decision, rule_by: RuleBy) -> tuple[str, ...]:
+def _rule_note(decision: Decision, rule_by: RuleBy) -> tuple[str, ...]:
     """Say a rule that nobody said."""
     if rule_by != "property":
         return ()
@@ -283,7 +287,7 @@ def _ruled(decision: Decision, rule_by: RuleBy) -> tuple[str, ...]:
     return (f"{told}; --decision says otherwise.",)
 
 
-def _of_suite(match: SuiteMatch | None) -> tuple[str, ...]:
+def _suite_notes(match: SuiteMatch | None) -> tuple[str, ...]:
     """What a suite that knows the network says of it."""
     said = []
     if match is not None and match.by == "content":
@@ -294,7 +298,7 @@ def _of_suite(match: SuiteMatch | None) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _warnings(loaded: Loaded, subjects: Sequence[Subject]) -> tuple[str, ...]:
+def _header_warnings(loaded: Loaded, subjects: Sequence[Subject]) -> tuple[str, ...]:
     """What an NNet header says against the properties."""
     if loaded.nnet is None:
         return ()

@@ -35,7 +35,7 @@ class Recognised:
         return known[0].texts.get(self.names[place], otherwise) if known is not None else otherwise
 
 
-def recognised(known: Known | None, props: Sequence[Property]) -> Recognised:
+def recognise_properties(known: Known | None, props: Sequence[Property]) -> Recognised:
     """Compare what properties say, in network units, with what the suite states for the network.
 
     Raises:
@@ -50,11 +50,11 @@ def recognised(known: Known | None, props: Sequence[Property]) -> Recognised:
     names, notes, rounded = [], [], {}
     for prop in props:
         # up to rounding, since a file in raw units or with fewer digits is still meant to be the suite's property
-        name, off = _closest(meaning_of(prop), meanings, _stem(prop))
+        name, off = _closest_meaning(meaning_of(prop), meanings, _file_stem(prop))
         names.append(name)
         if off:
             rounded[prop.name] = off
-        if told := _told(prop, name, suite, entry):
+        if told := _wrong_name_note(prop, name, suite, entry):
             notes.append(told)
     if rounded:
         who = f"{', '.join(rounded)} {'is' if len(rounded) == 1 else 'are'}"
@@ -65,7 +65,7 @@ def recognised(known: Known | None, props: Sequence[Property]) -> Recognised:
     return Recognised(names=tuple(names), missing=missing, notes=tuple(notes))
 
 
-def _closest(meaning: Meaning, stated: Mapping[str, Meaning], stem: str) -> tuple[str, float]:
+def _closest_meaning(meaning: Meaning, stated: Mapping[str, Meaning], stem: str) -> tuple[str, float]:
     """The suite's name for what a property says, and how far their numbers differ; empty where there is none.
 
     Where the suite states one thing under two names, the file's own decides.
@@ -75,14 +75,16 @@ def _closest(meaning: Meaning, stated: Mapping[str, Meaning], stem: str) -> tupl
     return name, gaps.get(name, 0.0)
 
 
-def _told(prop: Property, name: str, suite: Suite, entry: Entry) -> str:
+def _wrong_name_note(prop: Property, name: str, suite: Suite, entry: Entry) -> str:
     """What a file's name says wrongly of its content; empty where it does not."""
-    stem = _stem(prop)
+    stem = _file_stem(prop)
     if name and name != stem:
         other = f", not what it calls {stem}" if stem in entry.applicable else ""
         return f"{prop.name} says what suite {suite.name} calls {name}{other}."
     if not name and stem in entry.applicable:
-        return f"{prop.name} ({_place(prop)}) is not what suite {suite.name} calls {stem}: they say different things."
+        return (
+            f"{prop.name} ({_file_place(prop)}) is not what suite {suite.name} calls {stem}: they say different things."
+        )
     return ""
 
 
@@ -93,7 +95,7 @@ def network_notes(loaded: Loaded, props: Sequence[Property], *, by_name: bool = 
         suite, entry = loaded.known
         about = f"{entry.name} in suite {suite.name}"
         said.append(f"Taken as {about} (--as)." if by_name else f"The weights are those of {about}.")
-        found = recognised(loaded.known, props)
+        found = recognise_properties(loaded.known, props)
         if found.missing:
             said.append(f"Properties of the suite that apply to it and were not asked: {', '.join(found.missing)}.")
         said.extend(found.notes)
@@ -113,7 +115,7 @@ class Named:
     notes: tuple[str, ...]
 
 
-def told_apart(props: Iterable[Property], taken: Iterable[str] = ()) -> Named:
+def named_apart(props: Iterable[Property], taken: Iterable[str] = ()) -> Named:
     """Give a number to a property whose name another one, which says something else, has already.
 
     Args:
@@ -126,24 +128,24 @@ def told_apart(props: Iterable[Property], taken: Iterable[str] = ()) -> Named:
     for prop in props:
         name, number = prop.name, 1
         # the first free number, for a file may be called "a (2)" itself
-        while name in used and used[name] != _content(prop):
+        while name in used and used[name] != _content_key(prop):
             number += 1
             name = f"{prop.name} ({number})"
-        used[name] = _content(prop)
+        used[name] = _content_key(prop)
         if name != prop.name:
-            notes.append(f"More than one property is called {prop.name}: {name} is that of {_place(prop)}.")
+            notes.append(f"More than one property is called {prop.name}: {name} is that of {_file_place(prop)}.")
         found.append(prop if name == prop.name else replace(prop, name=name))
     return Named(props=tuple(found), notes=tuple(dict.fromkeys(notes)))
 
 
-def _content(prop: Property) -> str:
+def _content_key(prop: Property) -> str:
     """Of a file; properties without one are never the same."""
     return prop.sha256 or f"object {id(prop)}"
 
 
-def _stem(prop: Property) -> str:
+def _file_stem(prop: Property) -> str:
     return stem_and_kind(prop.path)[0] if prop.path else prop.name
 
 
-def _place(prop: Property) -> str:
+def _file_place(prop: Property) -> str:
     return str(Path(prop.path).resolve()) if prop.path else prop.name

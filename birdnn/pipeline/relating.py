@@ -18,16 +18,16 @@ from birdnn.bounds.slope import slope_bound
 from birdnn.chain import NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.relation import Relation, read_relation
-from birdnn.joint import Part, of_variables, side_by_side
+from birdnn.joint import Part, network_of_variables, side_by_side
 from birdnn.network import Network
-from birdnn.pipeline.certifying import Decided, unproved, unwritten
-from birdnn.pipeline.certifying_related import certify_related, obstacle
-from birdnn.pipeline.claims import assumption_notes, is_chain, semantics_for
-from birdnn.pipeline.clock import limit_of
-from birdnn.pipeline.deciding import VACUOUS, clock_for, falsified, search_settings
+from birdnn.pipeline.certifying import Decided, unwritten_note, verdict_without_proof
+from birdnn.pipeline.certifying_related import certify_related, pair_obstacle
+from birdnn.pipeline.claims import assumption_notes, is_chain, query_semantics
+from birdnn.pipeline.clock import remaining_limit
+from birdnn.pipeline.deciding import VACUOUS, clock_for, falsify_loaded, search_settings
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.load import Loaded, load_network, statement
+from birdnn.pipeline.load import Loaded, load_network, property_statement
 from birdnn.pipeline.slopes import Slope, slope_of
 from birdnn.records import (
     ARITHMETIC,
@@ -46,13 +46,13 @@ from birdnn.records import (
     Watch,
 )
 from birdnn.records.limits import OutOfTime
-from birdnn.report.witnesses import remark
+from birdnn.report.witnesses import verdict_remark
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify, require_float32, verify
 from birdnn.verify.bounding import MakeBound, make_bound
-from birdnn.verify.covering import covered
-from birdnn.verify.relating import net_for
+from birdnn.verify.covering import cover_region
+from birdnn.verify.relating import net_for_property
 
 _ALONE = ("crosscheck", "resume", "ray")
 """Settings that are about one network."""
@@ -153,24 +153,24 @@ class _Related:
         if given or settings.bound != "own" or settings.units != "normalised":
             told = f"--{given[0]}" if given else "--bound" if settings.bound != "own" else "--units"
             raise MismatchError(f"{told} is about one network: leave it out where a query is about several")
-        self.clock = clock_for(settings, limit_of(settings.timeout_s, began), watch)
+        self.clock = clock_for(settings, remaining_limit(settings.timeout_s, began), watch)
         self.settings, self.watch = settings, watch
         watch.update(Progress(phase=f"reading {', '.join(path.name for path in nets.values())}"))
         # before networks are read, which take longer
-        relations = [(path, _relation(path)) for path in prop_paths]
+        relations = [(path, _read_relation(path)) for path in prop_paths]
         self.nets = {name: load_network(path) for name, path in nets.items()}
         self.device = device_for(settings.device, next(iter(self.nets.values())).net)
-        self.semantics = semantics_for([relation.prop for _, relation in relations], settings.semantics)
+        self.semantics = query_semantics([relation.prop for _, relation in relations], settings.semantics)
         if self.semantics == "float32":
             for loaded in self.nets.values():
                 require_float32(loaded.net)
             if related := [path for path, relation in relations if relation.prop.relational]:
                 told = "relates inputs by more than equality, which is decided over the reals only"
                 raise MismatchError(f"{related[0]}: {told}")
-        self.posed = [self._posed(path, relation) for path, relation in relations]
+        self.posed = [self._pose_query(path, relation) for path, relation in relations]
 
-    def _posed(self, path: Path, relation: Relation) -> _Posed:
-        loaded = _networks(path, relation, self.nets)
+    def _pose_query(self, path: Path, relation: Relation) -> _Posed:
+        loaded = _networks_of_query(path, relation, self.nets)
         for net in relation.networks:
             own = loaded[net.name].net
             relation.require_sizes(net.name, own.n_inputs, own.n_outputs, str(loaded[net.name].path))
@@ -183,10 +183,10 @@ class _Related:
         both = [JointReplay(tuple(zip(engines, relation.reads, strict=True))) for engines in replays]
         joint = side_by_side(parts, relation.prop.n_inputs, sha256=relation.prop.sha256)
         whole = Loaded(net=joint, path=files[0].path, replays=tuple(both), nnet=None, known=None)
-        make, note, shared = _bounds(parts, relation.prop, self.semantics)
+        make, note, shared = _choose_bounds(parts, relation.prop, self.semantics)
         slope = None
         if self.semantics == "real" and relation.prop.relational:  # others need no chain, and no comparison of weights
-            slope = slope_of(parts, relation.prop, same=all(_same(part.net, parts[0].net) for part in parts))
+            slope = slope_of(parts, relation.prop, same=all(_is_same_network(part.net, parts[0].net) for part in parts))
             slope = slope if slope is not None and is_chain(slope.net) else None
         return _Posed(
             path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note, shared=shared, slope=slope
@@ -194,11 +194,12 @@ class _Related:
 
     def outcome(self, *, proving: bool) -> VerifyOutcome:
         """Ask every question."""
-        verdicts = tuple(self._answer(posed, proving=proving) for posed in self.posed)
-        certificate, told = self._certificate(verdicts) if self.settings.certificate is not None else (None, ())
+        verdicts = tuple(self._answer_query(posed, proving=proving) for posed in self.posed)
+        certificate, told = self._write_certificate(verdicts) if self.settings.certificate is not None else (None, ())
         if certificate is not None and certificate.answer == "rejected":
             verdicts = tuple(
-                replace(v, verdict=unproved(v.verdict)) if v.name in certificate.properties else v for v in verdicts
+                replace(v, verdict=verdict_without_proof(v.verdict)) if v.name in certificate.properties else v
+                for v in verdicts
             )
         first = next(iter(self.nets.values()))
         return VerifyOutcome(
@@ -221,20 +222,20 @@ class _Related:
                 ),
                 *(note for verdict in verdicts for note in verdict.notes),
                 *told,
-                *(line for v in verdicts if (line := remark(v.name, v.verdict))),
+                *(line for v in verdicts if (line := verdict_remark(v.name, v.verdict))),
             ),
             disagreement=certificate.disagreement if certificate is not None else "",
             certificate=certificate,
         )
 
-    def _certificate(self, verdicts: Sequence[PropertyVerdict]) -> tuple[CertificateFile | None, tuple[str, ...]]:
+    def _write_certificate(self, verdicts: Sequence[PropertyVerdict]) -> tuple[CertificateFile | None, tuple[str, ...]]:
         """Written and checked; and what of the verdicts has none, a sentence each."""
         out, told, found = self.settings.certificate or Path(), list[str](), dict[str, Decided]()
         for posed, answer in zip(self.posed, verdicts, strict=True):
             if isinstance(answer.verdict, Unknown):
                 continue
             # told one by one: others of the same command may have their certificate all the same
-            if why := self._uncertified(posed, answer.verdict):
+            if why := self._why_uncertified(posed, answer.verdict):
                 told.append(f"No certificate speaks about {answer.name}: {why}.")
                 continue
             # by content: a query that was named twice has one proof
@@ -246,9 +247,9 @@ class _Related:
                 self.nets, [*found.values()], out, watch=self.watch, over=self.clock.end.over
             ), tuple(told)
         except OutOfTime:
-            return None, (*told, unwritten(out))
+            return None, (*told, unwritten_note(out))
 
-    def _uncertified(self, posed: _Posed, verdict: Verdict) -> str:
+    def _why_uncertified(self, posed: _Posed, verdict: Verdict) -> str:
         """Why a verdict has no certificate; empty where it has one."""
         prop = posed.prop
         if any(loaded.nnet is not None for loaded in self.nets.values()):
@@ -262,29 +263,29 @@ class _Related:
         if posed.shared is None or not isinstance(verdict, Proved):
             by = "each network by itself" if posed.slope is None else "slopes, or by each network itself"
             return f"it was proved by {by}, and the checker follows differences of two networks only"
-        first, second = (of_variables(part, prop.n_inputs) for part in posed.parts)
-        if why := obstacle(first, second, prop):
+        first, second = (network_of_variables(part, prop.n_inputs) for part in posed.parts)
+        if why := pair_obstacle(first, second, prop):
             return why
         recorded = 0 < len(verdict.proofs) == len(prop.regions)
         return "" if recorded else "its proof does not follow the difference everywhere"
 
-    def _answer(self, posed: _Posed, *, proving: bool) -> PropertyVerdict:
+    def _answer_query(self, posed: _Posed, *, proving: bool) -> PropertyVerdict:
         begun, prop = time.monotonic(), posed.prop
         verdict: Verdict = Unknown(reason="interrupted" if self.watch.stopped() else "timeout", boxes=0)
         if not self.watch.stopped() and self.clock.left_s() > 0:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
-            verdict = self._decided(posed, proving=proving)
+            verdict = self._decide_query(posed, proving=proving)
         return PropertyVerdict(
             name=prop.name,
             path=str(posed.path.resolve()),
             sha256=prop.sha256,
-            text=statement(prop),
-            verdict=_of_all_inputs(verdict, posed.relation),
+            text=property_statement(prop),
+            verdict=_with_all_inputs(verdict, posed.relation),
             solve_s=time.monotonic() - begun,
             notes=(*prop.notes, *self._notes(posed, verdict, proving=proving)),
         )
 
-    def _by_slope(self, slope: Slope, loaded: Loaded, prop: Property, limits: SearchSettings) -> Verdict:
+    def _prove_by_slope(self, slope: Slope, loaded: Loaded, prop: Property, limits: SearchSettings) -> Verdict:
         """A short attack on pairs of inputs, then a proof about slopes, for half of the time.
 
         Where that is in vain some slope may have the wrong sign, and so may pairs that an attack finds.
@@ -298,7 +299,7 @@ class _Related:
         if bound is None:
             return Unknown(reason="precision", boxes=0)
         for region in slope.regions:
-            verdict = covered(
+            verdict = cover_region(
                 bound,
                 region,
                 2 * slope.net.n_outputs,
@@ -320,19 +321,19 @@ class _Related:
             said.append(f"{posed.prop.name}: inputs are those of {', then those of '.join(names)}, and so are outputs.")
         return said
 
-    def _decided(self, posed: _Posed, *, proving: bool) -> Verdict:
+    def _decide_query(self, posed: _Posed, *, proving: bool) -> Verdict:
         prop = posed.prop
         limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
         # the checker follows differences only: anything else would be recorded for nobody
         limits = replace(limits, record=limits.record and posed.shared is not None)
-        loaded = replace(posed.loaded, net=net_for(posed.loaded.net, prop))
+        loaded = replace(posed.loaded, net=net_for_property(posed.loaded.net, prop))
         # before what is vacuous, for which the falsifier has an answer of its own
         if not proving:
-            return falsified(loaded, prop, limits, self.watch)
+            return falsify_loaded(loaded, prop, limits, self.watch)
         if prop.vacuous:
             return Proved(boxes=0, arithmetic=VACUOUS)
         if posed.slope is not None:
-            verdict = self._by_slope(posed.slope, loaded, prop, limits)
+            verdict = self._prove_by_slope(posed.slope, loaded, prop, limits)
             if not isinstance(verdict, Unknown) or self.watch.stopped() or self.clock.left_s() <= 0:
                 return verdict
             # the slopes have taken some of what was left when these limits were made
@@ -340,14 +341,14 @@ class _Related:
         return verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, bound=posed.make)
 
 
-def _relation(path: Path) -> Relation:
+def _read_relation(path: Path) -> Relation:
     found = read_relation(path)
     if found is None:
         raise MismatchError(f"{path}: is about one network; give one --net, without a name")
     return found
 
 
-def _networks(path: Path, relation: Relation, given: Mapping[str, Loaded]) -> dict[str, Loaded]:
+def _networks_of_query(path: Path, relation: Relation, given: Mapping[str, Loaded]) -> dict[str, Loaded]:
     """Each of the query's networks; one that is equal to another need not be given.
 
     Raises:
@@ -361,13 +362,13 @@ def _networks(path: Path, relation: Relation, given: Mapping[str, Loaded]) -> di
         loaded = given.get(net.name) or found.get(net.equal)
         if loaded is None:
             raise MismatchError(f"{path}: is about {', '.join(names)}; say --net {net.name}=FILE")
-        if net.equal and not _same(loaded.net, found[net.equal].net):
+        if net.equal and not _is_same_network(loaded.net, found[net.equal].net):
             raise MismatchError(f"{path}: {net.name} is equal to {net.equal} there, and the two files are not")
         found[net.name] = loaded
     return found
 
 
-def _same(one: Network, other: Network) -> bool:
+def _is_same_network(one: Network, other: Network) -> bool:
     """Are two networks one: the same operations on the same numbers, those of constants included?
 
     A file's digest does not say it: the numbers may lie beside the file.
@@ -380,7 +381,7 @@ def _same(one: Network, other: Network) -> bool:
     return all(torch.equal(value.double(), theirs[name].double()) for name, value in mine.items())
 
 
-def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tuple[MakeBound, str, int | None]:
+def _choose_bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tuple[MakeBound, str, int | None]:
     """What bounds the outputs side by side, and a remark where the difference is not followed; else the number of
     layers in which both networks are one."""
     why = ""
@@ -391,10 +392,10 @@ def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tupl
     elif prop.relational:
         why = "inputs are related by more than equality, so that each network was bounded by itself"
     # the bound adds coefficients of both networks in float64: sums that round would be another query
-    elif not _exact(prop):
+    elif not _is_exact_in_float64(prop):
         why = "it has coefficients that float64 does not hold, so that each network was bounded by itself"
     else:
-        first, second = (of_variables(part, prop.n_inputs) for part in parts)
+        first, second = (network_of_variables(part, prop.n_inputs) for part in parts)
         try:
             _, shared = joint_chain(first, second)
         except NotAChain as error:
@@ -432,13 +433,13 @@ def _slope_bound(slope: Slope, settings: SearchSettings) -> MarginBound | None:
         return None
 
 
-def _exact(prop: Property) -> bool:
+def _is_exact_in_float64(prop: Property) -> bool:
     """Does float64 hold all coefficients, as searches take them?"""
     rows = (row.normal() for region in prop.regions for polytope in region.unsafe for row in polytope.rows)
     return all(float(value) == value for row in rows for value in row.coefficients)
 
 
-def _of_all_inputs(verdict: Verdict, relation: Relation) -> Verdict:
+def _with_all_inputs(verdict: Verdict, relation: Relation) -> Verdict:
     """A verdict whose inputs are those of all networks, one network's behind the other's."""
 
     def inputs(x: Sequence[float]) -> tuple[float, ...]:

@@ -14,30 +14,30 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.together import Together
-from birdnn.metrics import change, decisions, regressions
+from birdnn.metrics import decisions, initialiser_changes, regressions
 from birdnn.pipeline.behaviour import kept_word
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.case import Asked, Case, Points, Subject
-from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
+from birdnn.pipeline.certifying import Decided, certificate_obstacle, certify, unwritten_note, verdict_without_proof
 from birdnn.pipeline.claims import is_chain
-from birdnn.pipeline.clock import Clock, Deadline, limit_of
-from birdnn.pipeline.crosschecking import Inquiry, contradicting, cross_checked, disagreement, require_engines
-from birdnn.pipeline.describing import described, kept, remarks
+from birdnn.pipeline.clock import Clock, Deadline, remaining_limit
+from birdnn.pipeline.crosschecking import Inquiry, contradicting_witness, cross_checked, disagreement, require_engines
+from birdnn.pipeline.describing import description_fields, measured_fields, outcome_remarks
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.fresh_samples import SAMPLES, sample_afresh
-from birdnn.pipeline.judging import FULL, Answer, Attempt, Effort, Hunter, counterexamples, decide, hunter
+from birdnn.pipeline.judging import FULL, Answer, Attempt, Effort, Hunter, decide, make_hunter, shown_counterexamples
 from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.localising import localised
+from birdnn.pipeline.localising import localise_violated
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import front_of, stages, with_method
-from birdnn.pipeline.picturing import pictured
-from birdnn.pipeline.preserving import Closeness, require_comparable, too_far
+from birdnn.pipeline.picturing import picture_fields
+from birdnn.pipeline.preserving import Closeness, require_comparable, too_far_note
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.pipeline.surviving import said, survivors
+from birdnn.pipeline.surviving import survival_notes, survivors
 from birdnn.records import (
     ARITHMETIC,
     CaseFiles,
@@ -62,9 +62,9 @@ from birdnn.records import (
 )
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
-from birdnn.report.headline import said as said_of
+from birdnn.report.headline import result_in_words as said_of
 from birdnn.report.publish import write_record
-from birdnn.report.witnesses import remark
+from birdnn.report.witnesses import verdict_remark
 from birdnn.sample import evaluate
 from birdnn.verify.remote import helpers_at
 from birdnn.verify.search import varies_in_many
@@ -101,7 +101,7 @@ class _Repair:
     """One command."""
 
     def __init__(self, request: RepairRequest, watch: Watch, settings: RepairSettings, began: float | None) -> None:
-        timeout = limit_of(request.timeout_s, began)
+        timeout = remaining_limit(request.timeout_s, began)
         if request.report and math.isfinite(timeout):  # whoever makes the page of this result has to hold the limit too
             timeout -= settings.page_of(timeout)
         # what comes after the search, measuring and writing, has to fit into the limit as well
@@ -144,15 +144,15 @@ class _Repair:
 
     def run(self) -> PropertyRepair:
         with self.folder.taken() as self.together, helpers_at(self.request.ray) as self.helpers:
-            return self._run()
+            return self._repair_in_folder()
 
-    def _run(self) -> PropertyRepair:
-        self._establish()
+    def _repair_in_folder(self) -> PropertyRepair:
+        self._decide_original()
         words = {name: answer.guarantee for name, answer in self.before.items()}
         if all(words[s.prop.name] == "proved" for s in self.asked):
             return self._nothing_to_repair()
         broken = [s for s in self.asked if words[s.prop.name] != "proved"]
-        task = self._task()
+        task = self._repair_task()
         self.candidates = Candidates(
             request=self.request,
             settings=self.settings,
@@ -163,8 +163,8 @@ class _Repair:
             closeness=self._closeness() if self.request.max_difference is not None else None,
             semantics=self.case.semantics,
             device=self.device,
-            record=not obstacle(self.case.loaded, self.request.units),
-            slow=self._slow(),
+            record=not certificate_obstacle(self.case.loaded, self.request.units),
+            slow=self._has_slow_proofs(),
             keeper=self.keeper,
             helpers=self.helpers,
         )
@@ -174,36 +174,38 @@ class _Repair:
             return self._outcome("violated" if violated else "sampled", None, None)
         # before anything is measured: a counterexample found here changes what is said of everything else
         survived = survivors(best, self.asked, self.clock, self._effort_before(), self.clock.timeout_s)
-        if not violated and not change(self.case.loaded.net.initialisers(), best.loaded.net.initialisers()):
-            return self._untouched(best)
-        self.remarks = said(survived, best, self.asked)
-        self._watched(best)
+        if not violated and not initialiser_changes(
+            self.case.loaded.net.initialisers(), best.loaded.net.initialisers()
+        ):
+            return self._outcome_untouched(best)
+        self.remarks = survival_notes(survived, best, self.asked)
+        self._look_at_applicable(best)
         measured = self._measure(best, self.candidates.repair_set)
-        measured.contradicted.update(self._others(best.loaded, best.answers))
-        self._overrule(best.answers, measured.contradicted)
-        self.preservation = self._preserved(best)
-        result = self._result(best, measured, survived)
-        repaired = self._repaired(result, best)
+        measured.contradicted.update(self._ask_engines(best.loaded, best.answers))
+        self._overrule_proofs(best.answers, measured.contradicted)
+        self.preservation = self._bound_change(best)
+        result = self._judge_result(best, measured, survived)
+        repaired = self._may_be_called_repaired(result, best)
         try:
-            self.certificate = self._certify(best, self.folder.network if repaired else self.folder.attempt)
+            self.certificate = self._write_certificate(best, self.folder.network if repaired else self.folder.attempt)
         except OutOfTime:
-            self.late.append(unwritten(self.folder.certificate))
+            self.late.append(unwritten_note(self.folder.certificate))
         if self.certificate is not None and self.certificate.answer == "rejected":
             # what is to be stored has changed with it: result and name follow from the answers
-            self._doubt(best.answers, self.certificate)
-            result, repaired = self._result(best, measured, survived), False
+            self._drop_rejected_proofs(best.answers, self.certificate)
+            result, repaired = self._judge_result(best, measured, survived), False
         if self.disagreements:  # nothing is healed by a proof that is contradicted
             measured = measured.without_proof()
         place = self.folder.place(self.together, repaired=repaired)
         best.loaded = replace(best.loaded, path=place)
         return self._outcome(result, best, measured)
 
-    def _slow(self) -> bool:
+    def _has_slow_proofs(self) -> bool:
         """Are proofs about a graph, or by signs of neurons? Of others estimates soon say that they are hopeless."""
         by_signs = self.case.semantics == "real" and any(varies_in_many(s.prop) for s in self.asked)
         return by_signs or not is_chain(self.case.loaded.net)
 
-    def _repaired(self, result: RepairResult, best: Attempt) -> bool:
+    def _may_be_called_repaired(self, result: RepairResult, best: Attempt) -> bool:
         """May the network be called repaired? Of as many properties as possible: one of them, and none is lost."""
         if self.disagreements:
             return False
@@ -217,9 +219,9 @@ class _Repair:
         lost = newly or bool(regressions(before, after))
         return self.request.as_many and won and not lost
 
-    def _certify(self, best: Attempt, place: Path) -> CertificateFile | None:
+    def _write_certificate(self, best: Attempt, place: Path) -> CertificateFile | None:
         """What is decided of the repaired network, as a certificate, checked within the time limit."""
-        if obstacle(best.loaded, self.request.units):
+        if certificate_obstacle(best.loaded, self.request.units):
             return None
         decided = [
             Decided(prop=s.prop, path=s.path, verdict=best.answers[s.prop.name].verdict)
@@ -239,7 +241,7 @@ class _Repair:
 
     # --- the defect
 
-    def _establish(self) -> None:
+    def _decide_original(self) -> None:
         """Decide every property on the original."""
         subjects, until = self.case.subjects, _BEFORE * self.clock.timeout_s
         for number, subject in enumerate(subjects):
@@ -273,18 +275,20 @@ class _Repair:
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
         deadline = self.clock.search.part(self.settings.shares.examples / len(self.case.subjects))
         generator = torch.Generator().manual_seed(self.request.seed)
-        hunt = self._hunter(deadline.over, len(self.case.subjects))
+        hunt = self._make_hunter(deadline.over, len(self.case.subjects))
         net = self.case.loaded.net.with_values({}).float()
         regions = subject.prop.regions
         if len(regions) > _HUNTED:  # a few examples are shown
             own = [region for region in regions if region.contains(first.x)]
             regions = (*own, *regions)[:_HUNTED]
         points = [hunt(net, region, generator, False) for region in regions if not deadline.over()]
-        return counterexamples(self.case.loaded, subject.prop, first, torch.cat([torch.tensor([first.x]), *points]))
+        return shown_counterexamples(
+            self.case.loaded, subject.prop, first, torch.cat([torch.tensor([first.x]), *points])
+        )
 
     # --- the repair
 
-    def _task(self) -> RepairTask:
+    def _repair_task(self) -> RepairTask:
         goals = []
         for subject in self.case.subjects:
             was = self.before[subject.prop.name].guarantee
@@ -298,18 +302,18 @@ class _Repair:
             goals=tuple(goals),
             domain=self.case.corners,
             decision=self.case.decision,
-            resample=self._hunter(self.clock.over, regions * max(1, regions // _HUNTED)),
+            resample=self._make_hunter(self.clock.over, regions * max(1, regions // _HUNTED)),
             rule_told=self.case.rule_by in ("option", "suite"),
             max_change=self.request.max_change,
             max_difference=math.inf if self.request.max_difference is None else self.request.max_difference,
             seed=self.request.seed,
             device=self.device,
             front=self.front,
-            data=self._data(),
+            data=self._right_data(),
             over=self.clock.over,
         )
 
-    def _data(self) -> Tensor | None:
+    def _right_data(self) -> Tensor | None:
         """The user's inputs, those that the original decides rightly where they say what is right; None of none."""
         data = self.case.data
         if data is None:
@@ -318,10 +322,10 @@ class _Repair:
         x = data.x if data.y is None or decided is None else data.x[decided == data.y]
         return x if len(x) else None
 
-    def _hunter(self, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
-        return hunter(self.settings, stopped, regions, self.device)
+    def _make_hunter(self, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
+        return make_hunter(self.settings, stopped, regions, self.device)
 
-    def _watched(self, best: Attempt) -> None:
+    def _look_at_applicable(self, best: Attempt) -> None:
         """Look on the result at what applies to the network and was not asked about.
 
         What was proved before is decided again. Of the rest a counterexample is looked for, that of the original first.
@@ -354,7 +358,7 @@ class _Repair:
             case=self.case,
             settings=self.settings,
             seed=self.request.seed,
-            resample=self._hunter(deadline.over, max(len(s.prop.regions) for s in self.case.subjects)),
+            resample=self._make_hunter(deadline.over, max(len(s.prop.regions) for s in self.case.subjects)),
             replays=after.replays,
             deadline=deadline,
             source=after.net,
@@ -378,13 +382,13 @@ class _Repair:
     def _closeness(self) -> Closeness:
         return Closeness(case=self.case, settings=self.settings.preserving, seed=self.request.seed, watch=self.watch)
 
-    def _preserved(self, best: Attempt) -> Preservation | None:
+    def _bound_change(self, best: Attempt) -> Preservation | None:
         """How far the network can be from the original; None where no domain says where."""
         if self.case.corners is None or self.case.loaded.net.graph.label:
             return None
         begun, deadline = time.monotonic(), self.clock.stage(self.settings.shares.preserving)
         closeness = self._closeness()
-        found = closeness.preserved(best.loaded, best.bounded, self._hunter(deadline.over), deadline.over)
+        found = closeness.preserved(best.loaded, best.bounded, self._make_hunter(deadline.over), deadline.over)
         if found is not None and (told := closeness.contradiction(best.loaded, found)):
             self.disagreements.append(told)
         self.clock.book("verify", begun)
@@ -407,7 +411,7 @@ class _Repair:
         self.sampled = found.bounds
         return found.contradicted
 
-    def _others(self, loaded: Loaded, answers: dict[str, Answer]) -> dict[str, Witness]:
+    def _ask_engines(self, loaded: Loaded, answers: dict[str, Answer]) -> dict[str, Witness]:
         """Ask the engines that the user wants asked as well; what violations they found of what is proved."""
         contradicted: dict[str, Witness] = {}
         for subject in self.asked if self.request.crosscheck else ():
@@ -426,7 +430,7 @@ class _Repair:
             if told := disagreement(name, self.engines[name], self.case.semantics):
                 self.disagreements.append(told)
                 self.disputed.add(name)
-            if (witness := contradicting(self.engines[name])) is not None:
+            if (witness := contradicting_witness(self.engines[name])) is not None:
                 contradicted[name] = witness
         return contradicted
 
@@ -436,13 +440,13 @@ class _Repair:
         proved = frozenset(name for name, answer in self.before.items() if answer.guarantee == "proved")
         contradicted = self._sample_afresh(self.case.loaded, proved)
         self.clock.book("sample", begun)
-        contradicted.update(self._others(self.case.loaded, self.before))
-        self._overrule(self.before, contradicted)
+        contradicted.update(self._ask_engines(self.case.loaded, self.before))
+        self._overrule_proofs(self.before, contradicted)
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
         unsettled: RepairResult = "sampled" if self.disputed else "nothing_to_repair"
         return self._outcome("violated" if contradicted else unsettled, None, None)
 
-    def _untouched(self, best: Attempt) -> PropertyRepair:
+    def _outcome_untouched(self, best: Attempt) -> PropertyRepair:
         """No violation was known, and nothing was changed: what was learnt of the candidate is true of the original."""
         self.folder.forget_attempt()
         self.before.update({n: a for n, a in best.answers.items() if a.guarantee in ("proved", "violated")})
@@ -451,13 +455,13 @@ class _Repair:
             return self._nothing_to_repair()
         return self._outcome("violated" if "violated" in words else "sampled", None, None)
 
-    def _doubt(self, answers: dict[str, Answer], certificate: CertificateFile) -> None:
+    def _drop_rejected_proofs(self, answers: dict[str, Answer], certificate: CertificateFile) -> None:
         """Believe the checker that rejects the certificate, not the proofs that are in it."""
         for name in certificate.properties:
-            answers[name] = replace(answers[name], verdict=unproved(answers[name].verdict))
+            answers[name] = replace(answers[name], verdict=verdict_without_proof(answers[name].verdict))
         self.disagreements.append(certificate.disagreement)
 
-    def _overrule(self, answers: dict[str, Answer], contradicted: dict[str, Witness]) -> None:
+    def _overrule_proofs(self, answers: dict[str, Answer], contradicted: dict[str, Witness]) -> None:
         """Believe a replayed counterexample, not the proof that it contradicts, and no proof that engines dispute.
 
         A proof over the reals stands beside an input that violates when the network is run only, which it names.
@@ -475,9 +479,9 @@ class _Repair:
                 f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"
             )
         for name in self.disputed:
-            answers[name] = replace(answers[name], verdict=unproved(answers[name].verdict))
+            answers[name] = replace(answers[name], verdict=verdict_without_proof(answers[name].verdict))
 
-    def _result(self, best: Attempt, measured: Measured, survived: set[str]) -> RepairResult:
+    def _judge_result(self, best: Attempt, measured: Measured, survived: set[str]) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]
         if measured.contradicted or best.too_far:
             return "violated"
@@ -489,7 +493,7 @@ class _Repair:
         unseen = any(best.guarantee(s.prop.name) == "unknown" and s.prop.name not in survived for s in self.asked)
         return "violated" if unhealed or unseen or "violated" in words else "sampled"
 
-    def _properties(self, best: Attempt | None) -> Iterable[PropertyOutcome]:
+    def _property_outcomes(self, best: Attempt | None) -> Iterable[PropertyOutcome]:
         for subject in self.case.asked:
             name = subject.prop.name
             now = self.before[name] if best is None else best.answers.get(name)
@@ -515,15 +519,17 @@ class _Repair:
                 open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,
             )
 
-    def _responsible(self) -> tuple[PropertyLocalisation, ...]:
+    def _localise_broken(self) -> tuple[PropertyLocalisation, ...]:
         """The neurons behind each violation, where a report was asked for."""
         broken = [s for s in self.asked if self.before[s.prop.name].guarantee == "violated"]
         if not self.request.report:
             return ()
         deadline = self.clock.stage(self.settings.shares.localising)
-        return tuple(localised(self.case, broken, self.request.seed, self.settings.localize, self.watch, deadline))
+        return tuple(
+            localise_violated(self.case, broken, self.request.seed, self.settings.localize, self.watch, deadline)
+        )
 
-    def _searched(self) -> dict[str, Any]:
+    def _search_fields(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
         spent = {f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")}
         spent["wall_s"] = self.clock.wall_s()
@@ -536,16 +542,16 @@ class _Repair:
         method = () if self.candidates is None else self.candidates.remarks
         answers = self.before if best is None else best.answers
         asked = [s.prop.name for s in self.case.asked if s.prop.name in answers]
-        rounded = [line for name in asked if (line := remark(name, answers[name].verdict))]
+        rounded = [line for name in asked if (line := verdict_remark(name, answers[name].verdict))]
         kept = [self.keeper.failure] if self.keeper is not None and self.keeper.failure else []
         far = best is not None and best.too_far
         said = (
-            *([too_far(self.request)] if far else []),
+            *([too_far_note(self.request)] if far else []),
             *self.case.notes,
             *method,
             *self.remarks,
             *kept,
-            *remarks(self.case, self.before, best, as_many=self.request.as_many),
+            *outcome_remarks(self.case, self.before, best, as_many=self.request.as_many),
         )
         return (*said, *rounded, *self.late)
 
@@ -563,11 +569,11 @@ class _Repair:
             out_sha256=None if best is None else best.loaded.net.sha256,
             attempt=best is not None and best.loaded.path != self.folder.network,
             report=None if report is None else str(report),
-            properties=tuple(self._properties(best)),
-            **kept(measured),
+            properties=tuple(self._property_outcomes(best)),
+            **measured_fields(measured),
             behaviour_kept=None if best is None else kept_word(measured.behaviour if measured else (), self.request),
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in answers}),
-            change={} if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
+            change={} if best is None else initialiser_changes(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.case.domain,
             decision=self.case.decision,
             rule_by=self.case.rule_by,
@@ -575,7 +581,7 @@ class _Repair:
             ties=() if best is None or self.candidates is None else self.candidates.ties,
             semantics=self.case.semantics,
             suite=self.case.suite,
-            **self._searched(),
+            **self._search_fields(),
             versions=versions(),
             machine=machine(self.device),
             interrupted=self.watch.stopped(),
@@ -583,8 +589,8 @@ class _Repair:
             notes=(*self._notes(best), *(() if report is None else self.replaced)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
-            **pictured(self.case, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
-            **described(self.case, self.before, answers, self._responsible(), self.sampled),
+            **picture_fields(self.case, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
+            **description_fields(self.case, self.before, answers, self._localise_broken(), self.sampled),
         )
         outcome = replace(outcome, headline=said_of(outcome).headline)
         if report is not None:

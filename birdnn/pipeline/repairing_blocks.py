@@ -19,15 +19,15 @@ from birdnn.formats.labelled import Labelled
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.formats.surgery import bytes_with_nodes
 from birdnn.formats.together import Together
-from birdnn.metrics import change
 from birdnn.metrics import fidelity as kept_of
+from birdnn.metrics import initialiser_changes
 from birdnn.network import Network
 from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.labelled import (
     Classifier,
-    judged,
+    judge_blocks,
     load_classifier,
     load_examples,
     named_block,
@@ -53,7 +53,7 @@ from birdnn.records import (
 from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
 from birdnn.repair.operations import ORIGINAL, Slot, slots_of
 from birdnn.repair.training import Score
-from birdnn.report.headline import said_of_examples
+from birdnn.report.headline import examples_in_words
 from birdnn.report.publish import write_record
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.sample import evaluate
@@ -111,9 +111,9 @@ class _BlockRepair:
         self._say(f"reading {request.net.name}")
         self.classifier: Classifier = load_classifier(request.net, asked.chosen, request.device)
         self.net = self.classifier.net
-        self.files = [self._file(asked.data, "repair"), self._file(asked.val, "validation")]
+        self.files = [self._example_file(asked.data, "repair"), self._example_file(asked.val, "validation")]
         if asked.test is not None:
-            self.files.append(self._file(asked.test, "test"))
+            self.files.append(self._example_file(asked.test, "test"))
         # of what is learnt from alone: nothing need be wrong in the other files
         require_failing(self.files[0].record)
         require_apart([file.record for file in self.files])
@@ -126,22 +126,22 @@ class _BlockRepair:
 
     def run(self) -> ExampleRepair:
         with self.folder.taken() as self.together:
-            return self._run()
+            return self._repair_in_folder()
 
-    def _run(self) -> ExampleRepair:
+    def _repair_in_folder(self) -> ExampleRepair:
         examples, seed, over = self.files[0].examples, self.request.seed, self.clock.over
-        found = judged(self.classifier, examples, self.asked, seed=seed, watch=self.watch, over=over)
-        repairer = BlockRepairer(self.net, self._data(), self.settings, seed, self._news)
+        found = judge_blocks(self.classifier, examples, self.asked, seed=seed, watch=self.watch, over=over)
+        repairer = BlockRepairer(self.net, self._training_data(), self.settings, seed, self._report_training)
         begun = time.monotonic()
-        block, why = self._block(found, repairer)
-        best, slots = self._repaired(repairer, block, begun)
+        block, why = self._choose_block(found, repairer)
+        best, slots = self._search_candidates(repairer, block, begun)
         if self.asked.compare and not self.clock.over():
-            self._compare(repairer, block, found)
+            self._compare_methods(repairer, block, found)
         return self._outcome(found, block, why, best, slots)
 
     # --- choosing
 
-    def _block(self, found: BlockLocalisation, repairer: BlockRepairer) -> tuple[Block, str]:
+    def _choose_block(self, found: BlockLocalisation, repairer: BlockRepairer) -> tuple[Block, str]:
         """The block to repair, and why this one.
 
         The most suspicious ones are trained a little: what is to blame need not be what a repair can do most with.
@@ -170,11 +170,11 @@ class _BlockRepair:
 
     # --- repairing
 
-    def _repaired(
+    def _search_candidates(
         self, repairer: BlockRepairer, block: Block, begun: float
     ) -> tuple[BlockCandidate | None, tuple[Slot, ...]]:
         """The best candidate that does better than the original, on disk; None where there is none."""
-        slots, start = slots_of(self.net, block.nodes), self._start()
+        slots, start = slots_of(self.net, block.nodes), self._original_score()
         best, epochs = None, 0
         for candidate in repairer.search(block):
             epochs = max(epochs, candidate.epochs)
@@ -182,17 +182,17 @@ class _BlockRepair:
             if candidate.score > (start if best is None else best.score):
                 best = candidate
                 # at once, so that an interruption leaves it on the disk
-                self._keep(self._bytes(candidate))
+                self._keep_better(self._candidate_bytes(candidate))
         # nothing was better: the original's values are told, with the time that it took
         kept = best or BlockCandidate(method="blocks", values={}, score=start, epochs=epochs)
         new = (tensors for _, tensors in kept.replaced.values())
         free = sum(value.numel() for tensors in (kept.values, *new) for value in tensors.values())
-        self._book("blocks", f"architecture and weights of {block.name}", free, kept, begun)
+        self._book_method("blocks", f"architecture and weights of {block.name}", free, kept, begun)
         return best, slots
 
-    def _compare(self, repairer: BlockRepairer, block: Block, found: BlockLocalisation) -> None:
+    def _compare_methods(self, repairer: BlockRepairer, block: Block, found: BlockLocalisation) -> None:
         """The same examples and training, other parts of the network."""
-        layer = self._layer(found, block)
+        layer = self._suspicious_layer(found, block)
         node = next(node for node in block.nodes if node.name == layer)
         names = [name for name in block.weights(self.net) if name in node.inputs[1:]]
 
@@ -213,7 +213,7 @@ class _BlockRepair:
         begun = time.monotonic()
         for name, changes, candidate in ways():
             free = sum(value.numel() for value in candidate.values.values())
-            self._book(name, changes, free, candidate, begun)
+            self._book_method(name, changes, free, candidate, begun)
             # anew for each way, what was measured and written left out
             begun = time.monotonic()
             if self.clock.over():
@@ -224,35 +224,35 @@ class _BlockRepair:
         seconds = {entry.name: entry.seconds / max(1, entry.epochs) for entry in self.methods}
         return max(self.settings.training.epochs, round(self.methods[0].seconds / seconds["network"]))
 
-    def _layer(self, found: BlockLocalisation, block: Block) -> str:
+    def _suspicious_layer(self, found: BlockLocalisation, block: Block) -> str:
         """The most suspicious convolution of the block that is repaired."""
         layers = next(entry.layers for entry in found.blocks if entry.name == block.name)
         return max(layers, key=lambda name: layers[name])
 
-    def _start(self) -> Score:
+    def _original_score(self) -> Score:
         """What the original scores, so that nothing worse is handed out."""
         y = self.files[1].before
         labels = self.files[1].examples.y
         loss = float(torch.nn.functional.cross_entropy(y, labels))
         return Score(int((y.argmax(1) == labels).sum()), -loss, len(labels))
 
-    def _bytes(self, candidate: BlockCandidate) -> bytes:
+    def _candidate_bytes(self, candidate: BlockCandidate) -> bytes:
         return bytes_with_nodes(self.request.net, candidate.values, candidate.replaced)
 
-    def _keep(self, data: bytes) -> None:
+    def _keep_better(self, data: bytes) -> None:
         """Put a better network in the place of the last one."""
         write_bytes(self.folder.draft, data, keep=self.request.net)
         self.folder.keep_draft()
 
-    def _book(self, name: str, changes: str, values: int, candidate: BlockCandidate, begun: float) -> None:
+    def _book_method(self, name: str, changes: str, values: int, candidate: BlockCandidate, begun: float) -> None:
         """Measure a candidate as its file is read back."""
-        data = self._bytes(candidate)
+        data = self._candidate_bytes(candidate)
         out = self.folder.network if name == "blocks" else self.folder.compared(name)
         # the repair lies in the folder as its best attempt already
         if name != "blocks":
             self.together.add(out, data)
         # from the bytes that are written: figures are those of the file
-        net = self._read(data)
+        net = self._read_network(data)
         answers = [evaluate(net, file.examples.x) for file in self.files]
         kept = kept_of(self.files[1].before, answers[1], "argmax")
         self.methods.append(
@@ -271,23 +271,23 @@ class _BlockRepair:
             )
         )
 
-    def _read(self, data: bytes) -> Network:
+    def _read_network(self, data: bytes) -> Network:
         return network_from_onnx(data).float()
 
     # --- small things
 
-    def _file(self, path: Path, role: str) -> _ExampleFile:
+    def _example_file(self, path: Path, role: str) -> _ExampleFile:
         examples, record, _ = load_examples(path, self.net, role)  # type: ignore[arg-type]
         return _ExampleFile(examples, record, evaluate(self.net, examples.x))
 
-    def _data(self) -> Data:
+    def _training_data(self) -> Data:
         device = self.classifier.device
         learnt, checked = (file.examples for file in self.files[:2])
         return Data(
             x=learnt.x.to(device), y=learnt.y.to(device), val_x=checked.x.to(device), val_y=checked.y.to(device)
         )
 
-    def _news(self, what: str, done: int, most: int, score: Score) -> bool:
+    def _report_training(self, what: str, done: int, most: int, score: Score) -> bool:
         detail = f"{100 * score.accuracy:.1f} % of the validation examples"
         self.watch.update(Progress(phase=f"training {what}", done=done / most, detail=detail))
         return not self.clock.over()
@@ -314,10 +314,10 @@ class _BlockRepair:
             localisation=found,
             block=block.name,
             why=why,
-            places=() if best is None else tuple(_place(slot, best) for slot in slots),
+            places=() if best is None else tuple(_place_in_block(slot, best) for slot in slots),
             examples=tuple(file.record for file in self.files),
             before={file.record.role: file.accuracy(file.before) for file in self.files},
-            methods=self._methods(repaired=result == "sampled"),
+            methods=self._named_methods(repaired=result == "sampled"),
             graph=None if best is None else graph_change(self.request.net, self.folder.attempt),
         )
         net = self.classifier.loaded.net
@@ -346,7 +346,7 @@ class _BlockRepair:
         )
         if best is not None:
             outcome = self._with_network(outcome)
-        outcome = replace(outcome, headline=said_of_examples(outcome).headline)
+        outcome = replace(outcome, headline=examples_in_words(outcome).headline)
         if outcome.report is not None:
             write_record(outcome, Path(outcome.report), self.together.add)
             self.folder.settle(self.together)
@@ -354,7 +354,7 @@ class _BlockRepair:
             self.together.commit()  # the networks that were compared
         return outcome
 
-    def _methods(self, *, repaired: bool) -> tuple[MethodResult, ...]:
+    def _named_methods(self, *, repaired: bool) -> tuple[MethodResult, ...]:
         """What was tried, the repair under the name that it gets."""
         if repaired or not self.methods or self.methods[0].out is None:
             return tuple(self.methods)
@@ -380,11 +380,11 @@ class _BlockRepair:
             out=str(self.folder.place(self.together, repaired=repaired)),
             out_sha256=sha256(self.folder.attempt.read_bytes()),
             attempt=not repaired,
-            change=change(common, after),
+            change=initialiser_changes(common, after),
         )
 
 
-def _place(slot: Slot, best: BlockCandidate) -> PlaceInBlock:
+def _place_in_block(slot: Slot, best: BlockCandidate) -> PlaceInBlock:
     name, (before, after) = slot.node.name, slot.channels
     size = int(slot.weight.shape[2])
     groups = int(slot.node.attributes["group"])

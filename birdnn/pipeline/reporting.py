@@ -20,12 +20,12 @@ from pydantic import ValidationError
 
 from birdnn.certify.check import Rejected
 from birdnn.certify.check.certificate import Certificate, read_certificate
-from birdnn.certify.check.files import read
+from birdnn.certify.check.files import read_file
 from birdnn.decimals import exact_number
 from birdnn.errors import FormatError, InputError
 from birdnn.formats.files import read_bytes
 from birdnn.later import later
-from birdnn.reading import reads
+from birdnn.reading import guarded_reader
 from birdnn.records import (
     AnyRepair,
     CertificateFacts,
@@ -59,7 +59,7 @@ _EXAMPLES: Mapping[str, FileRole] = {
 }
 
 
-@reads
+@guarded_reader
 def report_files(where: Path, *, author: str | None = None, reviewer: str | None = None) -> SafetyReport:
     """The safety report of a result folder, or of a `repair.json`, of today.
 
@@ -69,15 +69,15 @@ def report_files(where: Path, *, author: str | None = None, reviewer: str | None
     path = record_at(where)
     # the hash of the very bytes that were read
     outcome, digest = read_outcome(path)
-    files = list(_files(outcome, path, digest))
-    certificate = _certificate(files)
-    outcome, added = _completed(outcome, files, certificate)
-    facts = None if certificate is None else _facts(certificate)
-    signed = Signed(made=_today(), author=author, reviewer=reviewer)
+    files = list(_evidence_files(outcome, path, digest))
+    certificate = _recorded_certificate(files)
+    outcome, added = _complete_outcome(outcome, files, certificate)
+    facts = None if certificate is None else _certificate_facts(certificate)
+    signed = Signed(made=_report_date(), author=author, reviewer=reviewer)
     return safety_report(outcome, files, facts, added=added, version=installed_version(), signed=signed)
 
 
-def _today() -> str:
+def _report_date() -> str:
     """The day, or that of SOURCE_DATE_EPOCH, by which builds are repeated to the byte."""
     # https://reproducible-builds.org/specs/source-date-epoch
     said = os.environ.get("SOURCE_DATE_EPOCH", "")
@@ -106,7 +106,7 @@ def inputs_of(report: SafetyReport) -> list[Path]:
     return [Path(entry.path) for entry in report.files]
 
 
-@reads
+@guarded_reader
 def read_outcome(path: Path) -> tuple[AnyRepair, str]:
     """`repair.json` and its sha256.
 
@@ -164,32 +164,32 @@ def _require_repair(path: Path, content: Any) -> None:
             raise FormatError(str(path), "", f"the result of birdnn {words[0]}; {expected}")
 
 
-def _files(outcome: AnyRepair, record: Path, digest: str) -> Iterator[EvidenceFile]:
+def _evidence_files(outcome: AnyRepair, record: Path, digest: str) -> Iterator[EvidenceFile]:
     """The files that the outcome is about, as they are found now."""
-    yield _found("network before", "network before", outcome.net, outcome.net_sha256, record)
+    yield _find_evidence("network before", "network before", outcome.net, outcome.net_sha256, record)
     if outcome.out is not None and outcome.out_sha256 is not None:
-        yield _found("network after", "network after", outcome.out, outcome.out_sha256, record)
+        yield _find_evidence("network after", "network after", outcome.out, outcome.out_sha256, record)
     match outcome:
         case PropertyRepair():
             for prop in outcome.properties:
-                yield _found("property", prop.name, prop.path, prop.sha256, record)
+                yield _find_evidence("property", prop.name, prop.path, prop.sha256, record)
             if (stored := outcome.certificate) is not None:
-                yield _found("certificate", "certificate", stored.path, stored.sha256, record)
+                yield _find_evidence("certificate", "certificate", stored.path, stored.sha256, record)
         case ExampleRepair():
             for entry in outcome.blocks.examples:
                 name: FileRole = _EXAMPLES[entry.role]
-                yield _found(name, name, entry.path, entry.sha256, record)
+                yield _find_evidence(name, name, entry.path, entry.sha256, record)
     yield EvidenceFile(
         role="outcome", name=NAME, path=str(record), recorded_sha256=digest, found_sha256=digest, state="as recorded"
     )
 
 
-def _found(role: FileRole, name: str, path: str, digest: str, record: Path) -> EvidenceFile:
+def _find_evidence(role: FileRole, name: str, path: str, digest: str, record: Path) -> EvidenceFile:
     """Where it was, or beside `repair.json` where the folder has been moved."""
     best: tuple[FileState, Path, str | None] = ("missing", Path(path), None)
     # once where both are the same place
     for place in dict.fromkeys((Path(path), record.parent / Path(path).name)):
-        have = _digests(place)
+        have = _file_digests(place)
         if digest in have:
             best = ("as recorded", place, digest)
             break
@@ -200,7 +200,7 @@ def _found(role: FileRole, name: str, path: str, digest: str, record: Path) -> E
     return EvidenceFile(role=role, name=name, path=str(place), recorded_sha256=digest, found_sha256=found, state=state)
 
 
-def _digests(path: Path) -> list[str]:
+def _file_digests(path: Path) -> list[str]:
     """sha256 of the file as stored, then of what it unpacks to, as points are hashed; empty where it cannot be read."""
     found = []
     try:
@@ -214,7 +214,7 @@ def _digests(path: Path) -> list[str]:
     return found
 
 
-def _place(files: Sequence[EvidenceFile], role: FileRole) -> Path | None:
+def _recorded_path(files: Sequence[EvidenceFile], role: FileRole) -> Path | None:
     """The file of a role, if it is the one that was recorded."""
     return next((Path(f.path) for f in files if f.role == role and f.state == "as recorded"), None)
 
@@ -222,19 +222,19 @@ def _place(files: Sequence[EvidenceFile], role: FileRole) -> Path | None:
 # --- the certificate
 
 
-def _certificate(files: Sequence[EvidenceFile]) -> Certificate | None:
+def _recorded_certificate(files: Sequence[EvidenceFile]) -> Certificate | None:
     """What the certificate says; None where there is none as recorded, or where it cannot be read."""
-    path = _place(files, "certificate")
+    path = _recorded_path(files, "certificate")
     if path is None:
         return None
     try:
-        return read_certificate(read(path))
+        return read_certificate(read_file(path))
     # a page without it rather than no page: that the file cannot be read is told by its hash or by `birdnn check`
     except (Rejected, InputError):
         return None
 
 
-def _facts(found: Certificate) -> CertificateFacts | None:
+def _certificate_facts(found: Certificate) -> CertificateFacts | None:
     """What a page tells of it; what stands there in another form than ours, nothing is told of."""
     try:
         told = {
@@ -247,7 +247,7 @@ def _facts(found: Certificate) -> CertificateFacts | None:
                     "property": proof["property"]["name"],
                     "verdict": proof["verdict"],
                     "regions": len(proof.get("regions", ())),
-                    "leaves": sum(_leaves(region["axis"]) for region in proof.get("regions", ())),
+                    "leaves": sum(_leaf_count(region["axis"]) for region in proof.get("regions", ())),
                 }
                 for proof in found.proofs
             ],
@@ -257,7 +257,7 @@ def _facts(found: Certificate) -> CertificateFacts | None:
         return None
 
 
-def _leaves(column: Mapping[str, str]) -> int:
+def _leaf_count(column: Mapping[str, str]) -> int:
     """In a column of axes: the largest number of its type stands for a leaf."""
     axes = np.frombuffer(base64.b64decode(column["data"]), dtype=column["dtype"])
     return int((axes == np.iinfo(axes.dtype).max).sum())
@@ -266,47 +266,55 @@ def _leaves(column: Mapping[str, str]) -> int:
 # --- what an earlier version did not write
 
 
-def _completed(
+def _complete_outcome(
     outcome: AnyRepair, files: Sequence[EvidenceFile], certificate: Certificate | None
 ) -> tuple[AnyRepair, list[str]]:
     """The outcome with what it lacks and files with the recorded hashes say, and what that is."""
     added = []
     if isinstance(outcome, PropertyRepair):
         suite = "" if outcome.suite is None else outcome.suite.name
-        if not outcome.inputs and suite and (known := rereading.quantities_of(suite)):
+        if not outcome.inputs and suite and (known := rereading.installed_quantities(suite)):
             outcome = replace(outcome, inputs=known[0], outputs=known[1])
             added.append(f"Names and units of inputs and outputs: from the installed suite {suite}.")
-        stated = _regions(certificate) if certificate else {}
+        stated = _stated_regions(certificate) if certificate else {}
         if lacking := [p.name for p in outcome.properties if not p.regions and p.sha256 in stated]:
             full = (replace(p, regions=p.regions or stated.get(p.sha256, ())) for p in outcome.properties)
             outcome = replace(outcome, properties=tuple(full))
             added.append(f"What these properties say: from the certificate. {', '.join(lacking)}.")
-    if outcome.change and not any(entry.largest for entry in outcome.change.values()) and (moved := _moved(files)):
+    if (
+        outcome.change
+        and not any(entry.largest for entry in outcome.change.values())
+        and (moved := _changed_values(files))
+    ):
         # only what the record names: the networks may differ in more than it says was changed
         told = {name: moved[name].largest if name in moved else () for name in outcome.change}
         more = {name: replace(entry, largest=told[name]) for name, entry in outcome.change.items()}
         outcome = replace(outcome, change=more)
         added.append("Which values changed most: from the two networks.")
-    if isinstance(outcome, ExampleRepair) and outcome.blocks.graph is None and (differs := _graph(files)) is not None:
+    if (
+        isinstance(outcome, ExampleRepair)
+        and outcome.blocks.graph is None
+        and (differs := _changed_graph(files)) is not None
+    ):
         outcome = replace(outcome, blocks=replace(outcome.blocks, graph=differs))
         added.append("Which nodes and initialisers differ: from the two networks.")
     return outcome, added
 
 
-def _regions(certificate: Certificate) -> dict[str, tuple[StatedRegion, ...]]:
+def _stated_regions(certificate: Certificate) -> dict[str, tuple[StatedRegion, ...]]:
     """sha256 of a property -> its regions as the certificate states them."""
     found = {}
     for proof in certificate.proofs:
         try:
             about = proof["property"]["sha256"]
-            found[about] = tuple(_region(region) for region in proof.get("regions", ()))
+            found[about] = tuple(_stated_region(region) for region in proof.get("regions", ()))
         # the property is left as it was: what is not understood is not guessed
         except (KeyError, TypeError, ValueError, ArithmeticError):  # a fraction's are kinds of it
             continue
     return found
 
 
-def _region(region: dict[str, Any]) -> StatedRegion:
+def _stated_region(region: dict[str, Any]) -> StatedRegion:
     """A region of a certificate."""
 
     def numbers(texts: list[str]) -> tuple[Fraction, ...]:
@@ -319,13 +327,13 @@ def _region(region: dict[str, Any]) -> StatedRegion:
     return StatedRegion(lower=numbers(region["lower"]), upper=numbers(region["upper"]), unsafe=unsafe)
 
 
-def _moved(files: Sequence[EvidenceFile]) -> Mapping[str, InitialiserChange]:
+def _changed_values(files: Sequence[EvidenceFile]) -> Mapping[str, InitialiserChange]:
     """How initialisers differ, where both networks are as recorded."""
-    before, after = _place(files, "network before"), _place(files, "network after")
-    return {} if before is None or after is None else rereading.changed(before, after)
+    before, after = _recorded_path(files, "network before"), _recorded_path(files, "network after")
+    return {} if before is None or after is None else rereading.changed_initialisers(before, after)
 
 
-def _graph(files: Sequence[EvidenceFile]) -> GraphChange | None:
+def _changed_graph(files: Sequence[EvidenceFile]) -> GraphChange | None:
     """What differs between the networks, where both are as recorded."""
-    before, after = _place(files, "network before"), _place(files, "network after")
+    before, after = _recorded_path(files, "network before"), _recorded_path(files, "network after")
     return None if before is None or after is None else rereading.graph_changed(before, after)

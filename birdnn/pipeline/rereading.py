@@ -8,21 +8,21 @@ from birdnn.errors import BirdnnError
 from birdnn.formats import read_network
 from birdnn.formats.differences import graph_change
 from birdnn.formats.suite import BUNDLED, Suite
-from birdnn.metrics import change
-from birdnn.pipeline.describing import of_suite
+from birdnn.metrics import initialiser_changes
+from birdnn.pipeline.describing import suite_quantities
 from birdnn.records import GraphChange, InitialiserChange, ScaledQuantity
 
 
-def quantities_of(suite: str) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]] | None:
+def installed_quantities(suite: str) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]] | None:
     """What the inputs and the outputs mean by a suite that is installed; None where there is none of that name."""
     # bundled ones alone: a name in a record must not become a path that is read
-    return of_suite(Suite.load(suite)) if suite in BUNDLED else None
+    return suite_quantities(Suite.load(suite)) if suite in BUNDLED else None
 
 
-def changed(before: Path, after: Path) -> dict[str, InitialiserChange]:
+def changed_initialisers(before: Path, after: Path) -> dict[str, InitialiserChange]:
     """How the initialisers of two networks differ; nothing where that cannot be told."""
     try:
-        return change(read_network(before).initialisers(), read_network(after).initialisers())
+        return initialiser_changes(read_network(before).initialisers(), read_network(after).initialisers())
     # KeyError: the networks have other initialisers, so that no change of values can be told
     except (BirdnnError, KeyError):
         return {}

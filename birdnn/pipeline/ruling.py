@@ -22,33 +22,33 @@ from birdnn.spec import Polytope, Property, Row
 def derived_rule(props: Sequence[Property]) -> Decision:
     """The rule for which the properties speak; ``"none"`` where none does, or they contradict each other."""
     # one voice is enough, and one against it too much: it is a guess that fidelity is judged by
-    said = {rule for prop in props for rule in _rules(prop)}
+    said = {rule for prop in props for rule in _rules_spoken_for(prop)}
     return said.pop() if len(said) == 1 else "none"
 
 
-def _rules(prop: Property) -> Iterator[Decision]:
+def _rules_spoken_for(prop: Property) -> Iterator[Decision]:
     if prop.relational:  # what its rows compare outputs with are inputs
         return
     for region in prop.regions:
         polytopes = [polytope for polytope in region.unsafe if polytope.rows]
         if prop.n_outputs == 2:
-            if any(_compared(row) is not None for polytope in polytopes for row in polytope.rows):
+            if any(_compared_outputs(row) is not None for polytope in polytopes for row in polytope.rows):
                 yield "argmax"
             continue
         # one row alone compares two outputs, and says nothing of who wins over all
         for polytope in polytopes:
-            if len(polytope.rows) > 1 and (sign := _star(polytope.rows)):
+            if len(polytope.rows) > 1 and (sign := _star_direction(polytope.rows)):
                 yield "argmin" if sign > 0 else "argmax"
         # one by one: together they ban all but one winner, so that the signs mean the other rule
-        if sign := _star(_single(polytopes)):
+        if sign := _star_direction(_single_rows(polytopes)):
             yield "argmax" if sign > 0 else "argmin"
 
 
-def _single(polytopes: Iterable[Polytope]) -> list[Row]:
+def _single_rows(polytopes: Iterable[Polytope]) -> list[Row]:
     return [polytope.rows[0] for polytope in polytopes if len(polytope.rows) == 1]
 
 
-def _compared(row: Row) -> tuple[int, int] | None:
+def _compared_outputs(row: Row) -> tuple[int, int] | None:
     """``(i, j)`` where the row says ``Y_i <= Y_j`` up to a constant, else None."""
     named = [index for index, coefficient in enumerate(row.coefficients) if coefficient]
     # 2 Y_0 <= Y_1 compares no outputs; a constant does not matter
@@ -58,9 +58,9 @@ def _compared(row: Row) -> tuple[int, int] | None:
     return (i, j) if row.coefficients[i] > 0 else (j, i)
 
 
-def _star(rows: Sequence[Row]) -> int:
+def _star_direction(rows: Sequence[Row]) -> int:
     """1 where each row says that one output is at most another one, different ones; -1: at least; 0: neither."""
-    pairs = [_compared(row) for row in rows]
+    pairs = [_compared_outputs(row) for row in rows]
     known = {pair for pair in pairs if pair is not None}
     # as a set: the same row twice is one comparison
     if None in pairs or len(known) < 2:

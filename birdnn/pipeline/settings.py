@@ -8,7 +8,7 @@ from birdnn.repair import AllLayersSettings, FinetuneSettings, LinearSettings, R
 from birdnn.verify import AttackSettings
 
 
-def _light() -> AttackSettings:
+def _light_hunt() -> AttackSettings:
     return AttackSettings(evaluations=16_000)
 
 
@@ -122,7 +122,7 @@ class RepairSettings:
     preserving: PreservingSettings = field(default_factory=PreservingSettings)
     attack: AttackSettings = field(default_factory=AttackSettings)
     hunt: AttackSettings = field(default_factory=AttackSettings)
-    light_hunt: AttackSettings = field(default_factory=_light)
+    light_hunt: AttackSettings = field(default_factory=_light_hunt)
     before_boxes: int = 300_000
     before_work: float = 3e12
     slice_boxes: int = 100_000

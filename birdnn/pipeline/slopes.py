@@ -62,11 +62,11 @@ def slope_of(parts: Sequence[Part], prop: Property, *, same: bool) -> Slope | No
         # a polytope without such a row may hold pairs of inputs whatever the slopes are
         if len(known) < len(rows):
             return None
-        regions.append(_region(region, reads_f, direction, (p, q), known))
+        regions.append(_region_between(region, reads_f, direction, (p, q), known))
     return Slope(net=parts[0].net, direction=direction, regions=tuple(regions))
 
 
-def _region(
+def _region_between(
     region: Region, reads: Sequence[int], direction: int, apart: tuple[int, int], rows: Sequence[Row]
 ) -> Region:
     """The inputs of both runs, and all between."""
@@ -86,7 +86,7 @@ def _slope_row(rows: Sequence[Row], m: int, apart: tuple[int, int], longest: Fra
     nowhere true.
     """
     p, q = apart
-    order = next((sign for row in rows if (sign := _order(row, m, p, q))), 0)
+    order = next((sign for row in rows if (sign := _input_order(row, m, p, q))), 0)
     if not order:
         return None
     for row in rows:
@@ -104,7 +104,7 @@ def _slope_row(rows: Sequence[Row], m: int, apart: tuple[int, int], longest: Fra
     return None
 
 
-def _order(row: Row, m: int, p: int, q: int) -> int:
+def _input_order(row: Row, m: int, p: int, q: int) -> int:
     """1 where a row says that variable p is at least q, -1 where it says the opposite, 0 where it says neither."""
     outputs, x = row.coefficients[: 2 * m], row.coefficients[2 * m :]
     others = [value for i, value in enumerate(x) if i not in (p, q)]

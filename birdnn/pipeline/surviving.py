@@ -69,7 +69,7 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
         clock.watch.update(Progress(phase=f"attacking {subject.prop.name}, which is not proved"))
         begun = time.monotonic()
         answer = attempt.answers.get(subject.prop.name)
-        verdict = _attacked(attempt.loaded, subject, replace(effort, seconds=seconds), clock, rounds)
+        verdict = _attack_property(attempt.loaded, subject, replace(effort, seconds=seconds), clock, rounds)
         spent = clock.book("verify", begun) + (0.0 if answer is None else answer.verify_s)
         if isinstance(verdict, Violated):
             attempt.answers[subject.prop.name] = Answer(verdict=verdict, verify_s=spent)
@@ -82,7 +82,7 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
     return found
 
 
-def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, rounds: int) -> Violated | Unknown:
+def _attack_property(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, rounds: int) -> Violated | Unknown:
     """The attacks of `falsify`, with its default seed: it is asked next. `tried` is empty where none was finished."""
     watch = _Deaf(clock.watch) if clock.watch.stopped() else clock.watch
     # no boxes: `falsify` has rounds, and seconds
@@ -101,7 +101,7 @@ def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, ro
     )
 
 
-def said(survived: set[str], attempt: Attempt, subjects: Sequence[Subject]) -> tuple[str, ...]:
+def survival_notes(survived: set[str], attempt: Attempt, subjects: Sequence[Subject]) -> tuple[str, ...]:
     """What a user should know of properties that are neither proved nor violated, one sentence each."""
     names = [s.prop.name for s in subjects if attempt.guarantee(s.prop.name) == "unknown"]
     withstood = [name for name in names if name in survived]

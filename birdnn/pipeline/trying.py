@@ -31,13 +31,13 @@ _RIGHT = {"onnxruntime": "no_violation"}
 _LIMIT_S = 30.0
 
 
-def tried(state: EngineState) -> EngineState:
+def try_engine(state: EngineState) -> EngineState:
     """What is there, with how it answered."""
-    usable, note, hint = _engine(state.name) if state.name in NAMES else _OTHERS[state.name]()
+    usable, note, hint = _ask_engine(state.name) if state.name in NAMES else _OTHERS[state.name]()
     return replace(state, usable=usable, note=note, install="" if usable else hint)
 
 
-def _engine(name: str) -> tuple[bool, str, str]:
+def _ask_engine(name: str) -> tuple[bool, str, str]:
     """Is it usable, how did it go, and what would help?"""
     hint = engine_named(name).install
     try:

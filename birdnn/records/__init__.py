@@ -102,7 +102,7 @@ from birdnn.records.results import (
     Role,
     Tried,
     TriedResult,
-    as_asked,
+    behaves_as_asked,
 )
 from birdnn.records.rules import ConditionsLike, RelationRequest, RuleRequest, ToldProperty
 from birdnn.records.safety import (
@@ -148,7 +148,7 @@ from birdnn.records.stages import (
     Witness,
     competition_word,
     outcome_word,
-    worst,
+    worst_verdict,
 )
 from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, Surrogate
 from birdnn.records.verdicts import NetworkFile, PropertyVerdict, VerifyOutcome, VerifySettings
@@ -322,8 +322,8 @@ __all__ = [
     "Watch",
     "Weight",
     "Witness",
-    "as_asked",
+    "behaves_as_asked",
     "competition_word",
     "outcome_word",
-    "worst",
+    "worst_verdict",
 ]

@@ -35,13 +35,13 @@ NO_CELL = 65535
 MOST_CELLS = 4096
 
 
-def packed(values: npt.NDArray[Any]) -> str:
+def pack_numbers(values: npt.NDArray[Any]) -> str:
     """Numbers as text: compressed by zlib, base64."""
     return base64.b64encode(zlib.compress(np.ascontiguousarray(values).tobytes(), 9)).decode("ascii")
 
 
-def unpacked(text: str, dtype: str, count: int) -> npt.NDArray[Any]:
-    """What `packed` made of ``count`` numbers.
+def unpack_numbers(text: str, dtype: str, count: int) -> npt.NDArray[Any]:
+    """What `pack_numbers` made of ``count`` numbers.
 
     Raises:
         ValueError: the text holds something else.
@@ -79,11 +79,13 @@ class Grid:
     @staticmethod
     def of(values: npt.NDArray[Any]) -> Grid:
         """A grid of whole numbers (rows, columns)."""
-        return Grid(rows=values.shape[0], columns=values.shape[1], data=packed(values.astype("<u2")))
+        return Grid(rows=values.shape[0], columns=values.shape[1], data=pack_numbers(values.astype("<u2")))
 
     def array(self) -> npt.NDArray[np.int64]:
         """The numbers, (rows, columns)."""
-        return unpacked(self.data, "<u2", self.rows * self.columns).reshape(self.rows, self.columns).astype(np.int64)
+        return (
+            unpack_numbers(self.data, "<u2", self.rows * self.columns).reshape(self.rows, self.columns).astype(np.int64)
+        )
 
 
 @publishes("SeriesModel", "count data")
@@ -105,11 +107,11 @@ class Series:
     @staticmethod
     def of(values: npt.NDArray[Any]) -> Series:
         """Numbers (count,)."""
-        return Series(count=len(values), data=packed(values.astype("<f4")))
+        return Series(count=len(values), data=pack_numbers(values.astype("<f4")))
 
     def array(self) -> npt.NDArray[np.float64]:
         """The numbers, (count,)."""
-        return unpacked(self.data, "<f4", self.count).astype(np.float64)
+        return unpack_numbers(self.data, "<f4", self.count).astype(np.float64)
 
 
 @publishes("BoxesModel", "count data")
@@ -131,11 +133,11 @@ class ShownBoxes:
     @staticmethod
     def of(values: npt.NDArray[Any]) -> ShownBoxes:
         """Boxes (count, 4)."""
-        return ShownBoxes(count=len(values), data=packed(values.astype("<f4")))
+        return ShownBoxes(count=len(values), data=pack_numbers(values.astype("<f4")))
 
     def array(self) -> npt.NDArray[np.float64]:
         """Lower and upper bound of the first input, the same of the second: (count, 4)."""
-        return unpacked(self.data, "<f4", 4 * self.count).reshape(-1, 4).astype(np.float64)
+        return unpack_numbers(self.data, "<f4", 4 * self.count).reshape(-1, 4).astype(np.float64)
 
 
 @publishes("QuantityModel", "input name unit")

@@ -30,22 +30,22 @@ class Needs:
     told: str
 
 
-def _method(*names: str) -> Callable[[Said], bool]:
+def _method_is_one_of(*names: str) -> Callable[[Said], bool]:
     # Who says no method has the default, `auto`.
     return lambda said: said.get("method", "auto") in names
 
 
-def _searched(said: Said) -> bool:
+def _is_searched(said: Said) -> bool:
     return said.get("method") == "finetune" and said.get("optimiser") in ("pso", "cmaes")
 
 
-def _beside(*names: str) -> Callable[[Said], bool]:
+def _is_any_said(*names: str) -> Callable[[Said], bool]:
     return lambda said: any(name in said for name in names)
 
 
-_SCOPE = Needs(["as_name"], _beside("suite"), "names a network of a suite: say which with {suite}")
+_SCOPE = Needs(["as_name"], _is_any_said("suite"), "names a network of a suite: say which with {suite}")
 _ENGINES = Needs(
-    ["crosscheck_timeout_s"], _beside("crosscheck"), "is the limit of engines: say which with {crosscheck}"
+    ["crosscheck_timeout_s"], _is_any_said("crosscheck"), "is the limit of engines: say which with {crosscheck}"
 )
 _OF_PROPERTIES = (
     *("min_agreement", "max_mae", "max_change", "max_difference", "no_ties", "as_many", "resume", "ray"),
@@ -61,16 +61,16 @@ RULES: Mapping[str, Sequence[Needs]] = {
     "plot": [_SCOPE],
     "repair": [
         # Before the rules of single methods: of a repair by blocks this is the reason, whichever option is meant.
-        Needs(_OF_PROPERTIES, _method("auto", "retrain", "finetune"), "is no option of {method=blocks}"),
-        Needs(["prefer"], _method("auto"), "is an option of {method=auto}"),
-        Needs(["optimiser"], _method("finetune"), "is an option of {method=finetune}"),
+        Needs(_OF_PROPERTIES, _method_is_one_of("auto", "retrain", "finetune"), "is no option of {method=blocks}"),
+        Needs(["prefer"], _method_is_one_of("auto"), "is an option of {method=auto}"),
+        Needs(["optimiser"], _method_is_one_of("finetune"), "is an option of {method=finetune}"),
         Needs(
             ["top", "alpha"],
-            _searched,
+            _is_searched,
             "is an option of {method=finetune} with {optimiser=pso} or {optimiser=cmaes}",
         ),
-        Needs(["pairing"], _method("auto", "retrain"), "is an option of {method=retrain}"),
-        Needs(["points_tolerance", "points_radius"], _beside("points"), "is an option of {points}"),
+        Needs(["pairing"], _method_is_one_of("auto", "retrain"), "is an option of {method=retrain}"),
+        Needs(["points_tolerance", "points_radius"], _is_any_said("points"), "is an option of {points}"),
         _SCOPE,
         _ENGINES,
     ],
@@ -78,7 +78,7 @@ RULES: Mapping[str, Sequence[Needs]] = {
 """Command -> its rules; the first that is broken is told."""
 
 
-def objection(command: str, said: Said, excused: Collection[str] = ()) -> tuple[str, str] | None:
+def first_objection(command: str, said: Said, excused: Collection[str] = ()) -> tuple[str, str] | None:
     """The first option that would change nothing, and why in words; None where each one counts.
 
     Args:
@@ -95,7 +95,7 @@ def objection(command: str, said: Said, excused: Collection[str] = ()) -> tuple[
     return None
 
 
-def worded(told: str, write: Callable[[str, str], str]) -> str:
+def rule_in_words(told: str, write: Callable[[str, str], str]) -> str:
     """The words of a rule, each option written by ``write(name, value)``; the value is empty where none is meant."""
     # Not `str.format`: the shell writes `--method auto` and Python `method="auto"`, so a field has a value as well.
     return re.sub(r"\{(\w+)=?(\w*)\}", lambda found: write(found[1], found[2]), told)

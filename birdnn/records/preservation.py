@@ -11,11 +11,11 @@ from birdnn.records.published import Said, Written, finite_or_null, publishes
 from birdnn.records.stages import Rate
 
 
-def _lowest(values: Sequence[float | None]) -> tuple[float, ...]:
+def _null_as_minus_infinity(values: Sequence[float | None]) -> tuple[float, ...]:
     return tuple(-math.inf if value is None else value for value in values)
 
 
-def _highest(values: Sequence[float | None]) -> tuple[float, ...]:
+def _null_as_infinity(values: Sequence[float | None]) -> tuple[float, ...]:
     return tuple(math.inf if value is None else value for value in values)
 
 
@@ -46,12 +46,12 @@ class Preservation:
     x: Annotated[tuple[float, ...], Said("The input at which some output changes most, of those found.")]
     lower: Annotated[
         tuple[float, ...],
-        Written(list[float | None], finite_or_null, _lowest),
+        Written(list[float | None], finite_or_null, _null_as_minus_infinity),
         Said("Proved: nowhere does an output change by less; null where nothing is known."),
     ]
     upper: Annotated[
         tuple[float, ...],
-        Written(list[float | None], finite_or_null, _highest),
+        Written(list[float | None], finite_or_null, _null_as_infinity),
         Said("Proved: nowhere does it change by more."),
     ]
     arithmetic: str

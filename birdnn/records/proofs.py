@@ -23,7 +23,7 @@ LEAF = 2**32 - 1
 """Stands for the axis of a node that was not cut."""
 
 
-def _said_in_one_sentence(data: Any) -> Any:
+def _split_checked_sentence(data: Any) -> Any:
     """Reports of birdnn 0.1.0 have the sentence only."""
     if isinstance(data, dict) and "answer" not in data and isinstance(data.get("checked"), str):
         answer, _, detail = data["checked"].partition(": ")
@@ -34,7 +34,7 @@ def _said_in_one_sentence(data: Any) -> Any:
 @publishes(
     "CertificateModel",
     "file=path sha256 size properties checked answer detail write_s check_s",
-    earlier=_said_in_one_sentence,
+    earlier=_split_checked_sentence,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFile:

@@ -132,7 +132,7 @@ def finite_or_null(values: Sequence[float]) -> list[float | None]:
 _DIGITS = 40
 
 
-def exact(value: Fraction) -> str:
+def exact_text(value: Fraction) -> str:
     """A number as text that says it exactly: a decimal where a short one does, else a fraction.
 
     >>> exact(Fraction(-1, 8)), exact(Fraction(1, 3))
@@ -146,15 +146,15 @@ def exact(value: Fraction) -> str:
     return text if Fraction(decimal) == value and len(text) <= _DIGITS else str(value)
 
 
-def _number(text: str) -> Fraction:
-    """The number that `exact` wrote."""
+def _read_exact(text: str) -> Fraction:
+    """The number that `exact_text` wrote."""
     found = parse_exact(text)
     if found is None:
         raise ValueError(f"a number of at most {MAX_DIGITS} digits, or a quotient of two, is expected")
     return found
 
 
-EXACTLY = Written(ExactText, exact, _number)
+EXACTLY = Written(ExactText, exact_text, _read_exact)
 """How every `Fraction` is written."""
 
 # Quoted, to be copied into a shell as it stands.

@@ -125,9 +125,9 @@ class RepairOutcome(Result):
             NotProvedError: one is not; the message names it.
         """
         if not self.proved:
-            raise self._not_proved()
+            raise self._not_proved_error()
 
-    def _not_proved(self) -> NotProvedError:
+    def _not_proved_error(self) -> NotProvedError:
         return NotProvedError(f"the result is {self.result}", 1 if self.result == "violated" else 3)
 
 
@@ -254,7 +254,7 @@ class PropertyRepair(RepairOutcome):
         # result.
         return done and not self.disagreement and all(prop.after == "proved" for prop in self.properties)
 
-    def _not_proved(self) -> NotProvedError:
+    def _not_proved_error(self) -> NotProvedError:
         told = [f"{prop.name}: {prop.after}" for prop in self.properties if prop.after != "proved"]
         problem = "; ".join(filter(None, [self.disagreement, *told])) or f"the result is {self.result}"
         return NotProvedError(problem, 6 if self.disagreement else 1 if self.result == "violated" else 3)

@@ -60,7 +60,7 @@ LEAST_BEYOND = 0.9
 """The same share of decisions beyond the regions, where nobody said that behaviour matters."""
 
 
-def as_asked(
+def behaves_as_asked(
     agreement: float | None,
     mae: float,
     size: float,

@@ -183,7 +183,7 @@ def competition_word(verdict: Verdict) -> CompetitionWord:
             assert_never(verdict)
 
 
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
+def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict that speaks for all of them: proved only if every one is.
 
     Raises:

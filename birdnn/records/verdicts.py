@@ -23,7 +23,7 @@ from birdnn.records.stages import (
     Witness,
     competition_word,
     outcome_word,
-    worst,
+    worst_verdict,
 )
 
 
@@ -261,7 +261,7 @@ class VerifyOutcome(Result):
     def deciding(self) -> Verdict:
         """The verdict that speaks for all."""
         # Made anew each time: so no report can hold a summary that its answers do not bear out.
-        return worst([answer.verdict for answer in self.verdicts])
+        return worst_verdict([answer.verdict for answer in self.verdicts])
 
     @property
     def semantics(self) -> ProofSemantics:

@@ -11,9 +11,9 @@ from torch import Tensor
 from birdnn.network import Network
 from birdnn.records import Pairing, SampleSet
 from birdnn.repair.protocol import Goal
-from birdnn.repair.targets import targets
-from birdnn.sample import distinct, evaluate, from_region
-from birdnn.sample.pieces import drawable
+from birdnn.repair.targets import imitation_targets
+from birdnn.sample import distinct_rows, draw_from_region, evaluate
+from birdnn.sample.pieces import drawable_count
 from birdnn.spec import Polytope, Region
 
 # points that characterise one region; where regions share the effort, `_FEW` at least
@@ -68,7 +68,7 @@ class Aim:
     def of(goal: Goal, region: Region, net: Network, *, share: float, samples: int, generator: torch.Generator) -> Aim:
         """Characterise the region: the margin to ask for is ``share`` of the median margin of its positive points."""
         few = max(_FEW, _CHARACTERISED // max(1, len(goal.prop.regions) // _REGIONS))
-        x = from_region(region, drawable(few, region.n_inputs), generator)
+        x = draw_from_region(region, drawable_count(few, region.n_inputs), generator)
         y = evaluate(net, x)
         everything = SampleSet(x=x, y=y, margin=region.margin(y))
         positives = everything.where(everything.margin > 0)
@@ -98,11 +98,11 @@ class Aim:
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Uniform points of the region, as many as `samples` says."""
-        return from_region(self.region, self.samples, generator)
+        return draw_from_region(self.region, self.samples, generator)
 
     def targets(self, x: Tensor, y: Tensor, pairing: Pairing) -> Tensor:
         """What the outputs ``y`` of the original at ``x`` ought to be."""
-        return targets(self.region, x, y, self.positives, pairing, self.margin) if self.goal.repair else y
+        return imitation_targets(self.region, x, y, self.positives, pairing, self.margin) if self.goal.repair else y
 
     def hardest(self, count: int, student: Network, generator: torch.Generator) -> Tensor:
         """At most ``count`` points of the pool: those closest to unsafe now, and a random half of the others."""
@@ -150,7 +150,7 @@ class Aim:
         order = order[margin[order] < 2 * self.margin]
         some = torch.randperm(len(order), generator=generator)[:_LEARNT]
         # of indices: an input that is among the worst and drawn as well is learnt once
-        chosen = distinct(torch.cat([order[: _LEARNT // 2], order[some]]))
+        chosen = distinct_rows(torch.cat([order[: _LEARNT // 2], order[some]]))
         # the oldest go first: they were hard for candidates that are long gone
         self.pool = torch.cat([self.pool, points.cpu()[chosen]])[-_POOL_LIMIT:]
 

@@ -28,12 +28,12 @@ from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, learn, repair_set, some_of
-from birdnn.repair.importance import gap
+from birdnn.repair.hunting import aims_of, learn_evidence, repair_set, some_of
+from birdnn.repair.importance import decision_gap
 from birdnn.repair.jacobian import HELD, Trained
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.readout import Readout
-from birdnn.sample import evaluate, uniform
+from birdnn.sample import draw_uniform, evaluate
 from birdnn.sample.pieces import multiplications
 from birdnn.spec import Region
 
@@ -95,8 +95,8 @@ class AllLayers:
             raise MismatchError("no region asks anything of the outputs")
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         self.share, self.weight = settings.share, settings.weight
-        self.kept = self._kept()
-        self.scale = self._scale()
+        self.kept = self._draw_kept_inputs()
+        self.scale = self._margin_scale()
         self.held, self.made = False, 0
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
@@ -107,16 +107,16 @@ class AllLayers:
             return self.task.over() or watch.stopped() or time.monotonic() > begun + timeout_s
 
         # margins stay: what a proof did not reach is asked for by wider boxes and a greater weight
-        learn(self.aims, evidence, self.trained.at(self.change), self.generator, harder=1.0, over=over)
+        learn_evidence(self.aims, evidence, self.trained.at(self.change), self.generator, harder=1.0, over=over)
         student = self.trained.at(self.change)
-        steps = self._steps()
-        optimiser = self._optimiser(student)
+        steps = self._affordable_steps()
+        optimiser = self._make_optimiser(student)
         rates = [group["lr"] for group in optimiser.param_groups]
         bounds = Bounds(student)
         start, self.weight = self.share, self.weight * (_MORE if self.made else 1)
         self.share = target = min(1.0, self.share * (self.settings.harder if self.made else 1))
         # a loss that large hardly falls by any step: begin where intervals still see something
-        while not self.made and start > _NARROW and self._unproved(student, bounds, start).item() > _LOOSE:
+        while not self.made and start > _NARROW and self._bound_loss(student, bounds, start).item() > _LOOSE:
             start /= 2
         self.made += 1
         for step in range(steps):
@@ -130,13 +130,13 @@ class AllLayers:
                 group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, done))) / 2
             # full width from two thirds of the steps on, so that the last ones train what the proof will ask
             share = start * (target / start) ** min(1.0, 1.5 * done)
-            loss = self._moved(student) + self.weight * self._unproved(student, bounds, share)
+            loss = self._change_loss(student) + self.weight * self._bound_loss(student, bounds, share)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             # an overflow in one box would put NaN into all weights; the next step draws other boxes
             if all(p.grad is None or bool(p.grad.isfinite().all()) for p in student.parameters()):
                 optimiser.step()
-        self._take(student)
+        self._take_change(student)
         return self.task.net.with_values(self.trained.values(self.change))
 
     def negatives(self) -> dict[str, Tensor]:
@@ -153,17 +153,17 @@ class AllLayers:
 
     # --- the steps
 
-    def _steps(self) -> int:
+    def _affordable_steps(self) -> int:
         """As many as the work allows: each evaluates its inputs, and its boxes at two ends, forwards and backwards."""
         s = self.settings
         # thrice: a pass backwards costs about two forwards
-        evaluations = 3 * (len(self.kept) * s.kept + (s.search + 3) * self._boxes())
+        evaluations = 3 * (len(self.kept) * s.kept + (s.search + 3) * self._boxes_per_step())
         return max(1, min(s.steps, int(s.work / (evaluations * multiplications(self.teacher)))))
 
-    def _boxes(self) -> int:
+    def _boxes_per_step(self) -> int:
         return min(self.settings.boxes, 8 * len(self.asked))
 
-    def _optimiser(self, student: Network) -> torch.optim.Optimizer:
+    def _make_optimiser(self, student: Network) -> torch.optim.Optimizer:
         groups = []
         least = _ASLEEP * float(self.trained.original.square().mean().sqrt())  # biases may all be zero
         for name in self.trained.names:
@@ -175,7 +175,7 @@ class AllLayers:
             groups.append({"params": [value], "lr": self.settings.rate * max(size, least)})
         return torch.optim.Adam(groups)
 
-    def _take(self, student: Network) -> None:
+    def _take_change(self, student: Network) -> None:
         """Keep the change, cut off where a layer has moved farther than it may."""
         values = [student.value(name).detach().flatten() for name in self.trained.names]
         change = torch.cat(values).double().nan_to_num() - self.trained.original
@@ -185,29 +185,29 @@ class AllLayers:
 
     # --- what is kept
 
-    def _kept(self) -> list[Tensor]:
+    def _draw_kept_inputs(self) -> list[Tensor]:
         """Inputs at which the original is right, of each kind; where none is known, surroundings of the regions."""
         task, inside = self.task, [aim.positives.x for aim in self.aims if len(aim.positives)]
         found = [] if task.data is None else [task.data]
         if task.domain is not None:
-            found.append(uniform(*task.domain, 1 << 13, self.generator))
+            found.append(draw_uniform(*task.domain, 1 << 13, self.generator))
         if inside:
             found.append(some_of(torch.cat(inside), 1 << 13, self.generator))
-        return found or [torch.cat([self._around(aim.region) for aim in self.aims])]
+        return found or [torch.cat([self._draw_around(aim.region) for aim in self.aims])]
 
-    def _around(self, region: Region) -> Tensor:
+    def _draw_around(self, region: Region) -> Tensor:
         """Inputs as far beyond a region as it is wide: inside, all is to change."""
         width = region.upper - region.lower
-        return uniform(region.lower - width, region.upper + width, 1 << 10, self.generator)
+        return draw_uniform(region.lower - width, region.upper + width, 1 << 10, self.generator)
 
-    def _scale(self) -> float:
+    def _margin_scale(self) -> float:
         """Margins count relative to this: the median gap of the two best outputs, else the regions' median margin."""
-        clear = gap(evaluate(self.teacher, torch.cat(self.kept)), self.task.decision)
+        clear = decision_gap(evaluate(self.teacher, torch.cat(self.kept)), self.task.decision)
         found = float(clear.median()) if clear is not None else 0.0
         typical = sorted(aim.typical for aim in self.aims)[len(self.aims) // 2]
         return max(found if found > 0 else typical, _LEAST)
 
-    def _moved(self, student: Network) -> Tensor:
+    def _change_loss(self, student: Network) -> Tensor:
         """How far outputs moved from the original's, relative to their size; and decisions, where something decides.
 
         At inputs that are kept, and between two of them: where there are a thousand, much else fits all of them.
@@ -231,13 +231,13 @@ class AllLayers:
 
     # --- what is to be proved
 
-    def _unproved(self, student: Network, bounds: Bounds, share: float) -> Tensor:
+    def _bound_loss(self, student: Network, bounds: Bounds, share: float) -> Tensor:
         """The loss on bounds of some regions."""
-        count = self._boxes()
+        count = self._boxes_per_step()
         # one permutation, repeated: no region is drawn twice more often than another
         order = torch.randperm(len(self.asked), generator=self.generator).repeat(-(-count // len(self.asked)))
         together = Together.of([self.asked[i] for i in order[:count].tolist()])
-        x = self._unsafe(student, together)
+        x = self._most_unsafe_inputs(student, together)
         half = share * (together.upper - together.lower) / 2
         # moved inward, not cut: all boxes are as wide, and none asks for what lies outside its region
         middle = torch.minimum(torch.maximum(x, together.lower + half), together.upper - half)
@@ -245,7 +245,7 @@ class AllLayers:
         lacking = softplus((together.margin - together.best(lower)) / self.scale * 3).sum() / count
         return lacking.log1p()  # of a deep network it is a thousand times what a shallow one has, and so is its slope
 
-    def _unsafe(self, student: Network, together: Together) -> Tensor:
+    def _most_unsafe_inputs(self, student: Network, together: Together) -> Tensor:
         """The most unsafe input that a few steps find in each region, (boxes, inputs)."""
         width = together.upper - together.lower
         x = together.lower + width * torch.rand(width.shape, generator=self.generator)

@@ -26,8 +26,8 @@ from birdnn.blocks import Block
 from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.repair.operations import ORIGINAL, Operation, Original, Slot, kinds_for, slots_of
-from birdnn.repair.training import Exam, Lesson, Score, TrainingSettings, outputs, train
-from birdnn.sample.pieces import in_memory
+from birdnn.repair.training import Exam, Lesson, Score, TrainingSettings, model_outputs, train_model
+from birdnn.sample.pieces import apply_in_memory
 from birdnn.tail import Tail
 
 Replacement = tuple[tuple[Node, ...], Mapping[str, Tensor]]
@@ -135,7 +135,7 @@ class BlockRepairer:
         self.net, self.data, self.settings, self.news = net, data, settings, news
         self.seed = seed
         with torch.no_grad():
-            self.teacher = outputs(net, data.x)
+            self.teacher = model_outputs(net, data.x)
         self.right = self.teacher.argmax(1) == data.y
         self._over = False
 
@@ -146,12 +146,12 @@ class BlockRepairer:
     ) -> BlockCandidate:
         """Train some initialisers behind a value, everything else frozen; `epochs`, if given, to their end."""
         tail = Tail(self.net, start, names)
-        lesson, exam = self._lesson(start, imitate=imitate), self._exam(start)
+        lesson, exam = self._make_lesson(start, imitate=imitate), self._make_exam(start)
         settings = self.settings.training
         if epochs is not None:
             # whoever says how many compares at equal effort, which patience would cut short
             settings = replace(settings, epochs=epochs, patience=epochs)
-        score, done = self._train(method, tail, lesson, exam, settings)
+        score, done = self._train_tail(method, tail, lesson, exam, settings)
         return BlockCandidate(method=method, values=tail.values(), score=score, epochs=done)
 
     def whole(self, method: str, *, imitate: bool = False, epochs: int | None = None) -> BlockCandidate:
@@ -178,42 +178,42 @@ class BlockRepairer:
             known: the same block with other weights alone, where that has been tried.
         """
         slots = slots_of(self.net, block.nodes)
-        lesson, exam = self._lesson(block.entry), self._exam(block.entry)
-        mixture = self._mixed(block, slots, lesson, exam)
+        lesson, exam = self._make_lesson(block.entry), self._make_exam(block.entry)
+        mixture = self._search_mixtures(block, slots, lesson, exam)
         learnt = {slot.node.output: mixture[slot.node.output].shares() for slot in slots}
         shares = {slot.node.name: learnt[slot.node.output] for slot in slots}
         tried = []
-        for architecture in _alternatives(learnt):
+        for architecture in _candidate_architectures(learnt):
             if self._over:
                 break
-            tail = self._discrete(block, slots, architecture, mixture)
+            tail = self._discrete_tail(block, slots, architecture, mixture)
             named = ", ".join(dict.fromkeys(kind for kind in architecture.values() if kind != ORIGINAL))
             probation = replace(self.settings.training, epochs=self.settings.probation)
-            score, epochs = self._train(f"blocks ({named})", tail, lesson, exam, probation)
+            score, epochs = self._train_tail(f"blocks ({named})", tail, lesson, exam, probation)
             tried.append((score, epochs, architecture, tail))
             # handed out before the next is trained: whoever ends the search has the best so far
-            yield self._candidate(slots, architecture, tail, score, shares, epochs)
+            yield self._make_candidate(slots, architecture, tail, score, shares, epochs)
         if tried and not self._over:
             # trained on from where its probation ended
             _, before, architecture, tail = max(tried, key=lambda entry: entry[0])
-            score, epochs = self._train("blocks", tail, lesson, exam, self.settings.training)
-            yield self._candidate(slots, architecture, tail, score, shares, before + epochs)
+            score, epochs = self._train_tail("blocks", tail, lesson, exam, self.settings.training)
+            yield self._make_candidate(slots, architecture, tail, score, shares, before + epochs)
         if known is None and not self._over:
             known = self.weights("blocks", block.entry, block.weights(self.net))
         if known is not None:
             as_it_is = {slot.node.name: ORIGINAL for slot in slots}
             yield replace(known, method="blocks", architecture=as_it_is, shares=shares)
 
-    def _mixed(self, block: Block, slots: Sequence[Slot], lesson: Lesson, exam: Exam) -> dict[str, Mixture]:
+    def _search_mixtures(self, block: Block, slots: Sequence[Slot], lesson: Lesson, exam: Exam) -> dict[str, Mixture]:
         """The block's mixtures after the search: value of a convolution -> mixture."""
         mixtures = {slot.node.output: Mixture(slot, self.settings.head_start).to(lesson.x) for slot in slots}
         for slot in slots:
-            x, wanted = self._around(slot)
+            x, wanted = self._slot_input_and_output(slot)
             for operation in mixtures[slot.node.output].operations:
                 if isinstance(operation, Operation):
                     # before anything is trained: whatever the shares, what follows reads numbers of the kind it knows
                     operation.calibrate(x, wanted)
-        tail = Tail(self.net, block.entry, self._free(block, slots), mixtures)
+        tail = Tail(self.net, block.entry, self._weights_outside_slots(block, slots), mixtures)
         architecture = [mixture.architecture for mixture in mixtures.values()]
         # by identity: `==` of parameters compares their entries
         ours = {id(parameter) for parameter in architecture}
@@ -228,14 +228,14 @@ class BlockRepairer:
         parts = [lesson.part(some) if len(some) else lesson for some in (order[cut:], order[:cut])]
         score = exam.score(tail)
         for number in range(self.settings.search_epochs):
-            if not self._tell("searching", number, self.settings.search_epochs, score):
+            if not self._report_progress("searching", number, self.settings.search_epochs, score):
                 break
             tail.train()
-            self._turns(tail, parts, (by_weights, by_architecture), generator)
+            self._take_turns(tail, parts, (by_weights, by_architecture), generator)
             score = exam.score(tail)
         return mixtures
 
-    def _turns(
+    def _take_turns(
         self,
         tail: Tail,
         parts: Sequence[Lesson],
@@ -258,9 +258,9 @@ class BlockRepairer:
         batches = [torch.randperm(len(part), generator=generator).tensor_split(min(steps, len(part))) for part in parts]
         for step in range(steps):
             for part, places, optimiser in zip(parts, batches, optimisers, strict=True):
-                in_memory(partial(turn, part, optimiser), places[step % len(places)])
+                apply_in_memory(partial(turn, part, optimiser), places[step % len(places)])
 
-    def _discrete(
+    def _discrete_tail(
         self, block: Block, slots: Sequence[Slot], architecture: Mapping[str, str], mixtures: Mapping[str, Mixture]
     ) -> Tail:
         """The block with one operation in each place, as the search left it; the original ones start afresh."""
@@ -275,11 +275,11 @@ class BlockRepairer:
             if not isinstance(operation, Operation):
                 raise TypeError(f"{kind} is no operation")
             # its normalisation made a share of what a mixture made; alone it has to make what the original makes
-            operation.calibrate(*self._around(slot))
+            operation.calibrate(*self._slot_input_and_output(slot))
             chosen[slot.node.output] = operation
-        return Tail(self.net, block.entry, self._free(block, slots), chosen)
+        return Tail(self.net, block.entry, self._weights_outside_slots(block, slots), chosen)
 
-    def _candidate(
+    def _make_candidate(
         self,
         slots: Sequence[Slot],
         architecture: Mapping[str, str],
@@ -309,12 +309,12 @@ class BlockRepairer:
 
     # --- what all have in common
 
-    def _free(self, block: Block, slots: Sequence[Slot]) -> list[str]:
+    def _weights_outside_slots(self, block: Block, slots: Sequence[Slot]) -> list[str]:
         """The block's weights that are in no slot."""
         inside = {name for slot in slots for name in slot.node.inputs[1:]}
         return [name for name in block.weights(self.net) if name not in inside]
 
-    def _train(
+    def _train_tail(
         self, what: str, tail: Tail, lesson: Lesson, exam: Exam, settings: TrainingSettings
     ) -> tuple[Score, int]:
         """The best score, and how many epochs were done."""
@@ -323,18 +323,18 @@ class BlockRepairer:
         def epoch(number: int, best: Score) -> bool:
             nonlocal done
             done = number
-            return self._tell(what, number, settings.epochs, best)
+            return self._report_progress(what, number, settings.epochs, best)
 
         generator = torch.Generator().manual_seed(self.seed)
-        score = train(tail, lesson, exam, settings, generator, epoch=epoch)
+        score = train_model(tail, lesson, exam, settings, generator, epoch=epoch)
         return score, done
 
-    def _tell(self, what: str, done: int, most: int, score: Score) -> bool:
+    def _report_progress(self, what: str, done: int, most: int, score: Score) -> bool:
         # remembered: the end of one training is the end of all
         self._over = self._over or not self.news(what, done, most, score)
         return not self._over
 
-    def _at(self, start: str, x: Tensor) -> Tensor:
+    def _value_at(self, start: str, x: Tensor) -> Tensor:
         """What the value ``start`` is at some inputs."""
         if start == self.net.input_name:
             return x.reshape(-1, *self.net.input_shape[1:])
@@ -342,20 +342,22 @@ class BlockRepairer:
             parts = [self.net.observe(part, [start])[0] for part in torch.split(x, _CALIBRATION)]
         return torch.cat(parts).reshape(-1, *self.net.graph.shapes[start][1:])
 
-    def _around(self, slot: Slot) -> tuple[Tensor, Tensor]:
+    def _slot_input_and_output(self, slot: Slot) -> tuple[Tensor, Tensor]:
         """What a convolution reads and makes at some of the examples."""
         # evenly spaced: examples may lie in the file in order of their class
         x = self.data.x[:: max(1, len(self.data.x) // _CALIBRATION)]
-        return self._at(slot.node.inputs[0], x), self._at(slot.node.output, x)
+        return self._value_at(slot.node.inputs[0], x), self._value_at(slot.node.output, x)
 
-    def _lesson(self, start: str, *, imitate: bool = False) -> Lesson:
-        teacher = self._imitated() if imitate else self.teacher
-        return Lesson(x=self._at(start, self.data.x), y=self.data.y, teacher=teacher, right=self.right, imitate=imitate)
+    def _make_lesson(self, start: str, *, imitate: bool = False) -> Lesson:
+        teacher = self._imitated_outputs() if imitate else self.teacher
+        return Lesson(
+            x=self._value_at(start, self.data.x), y=self.data.y, teacher=teacher, right=self.right, imitate=imitate
+        )
 
-    def _exam(self, start: str) -> Exam:
-        return Exam(x=self._at(start, self.data.val_x), y=self.data.val_y)
+    def _make_exam(self, start: str) -> Exam:
+        return Exam(x=self._value_at(start, self.data.val_x), y=self.data.val_y)
 
-    def _imitated(self) -> Tensor:
+    def _imitated_outputs(self) -> Tensor:
         """Original outputs; of failing examples those at the nearest right one of their class."""
         wanted, right = self.teacher.clone(), self.right.nonzero()[:, 0]
         for place in (~self.right).nonzero()[:, 0].tolist():
@@ -366,7 +368,7 @@ class BlockRepairer:
         return wanted
 
 
-def _alternatives(shares: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
+def _candidate_architectures(shares: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
     """What weighs most in each place, the best but the original in each, and each of these alone; no two alike."""
     most = {place: max(found, key=lambda kind: found[kind]) for place, found in shares.items()}
     other = {

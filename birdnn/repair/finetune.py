@@ -22,10 +22,10 @@ from birdnn.network import Network
 from birdnn.neurons import Neuron, hidden_layers, with_scaled_outputs
 from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.fitness import Healed, ModificationFitness, Preserved, ScaledOutputs
-from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
+from birdnn.repair.hunting import aims_of, hunt_hard_inputs, learn_evidence, repair_set, worst_lack
 from birdnn.repair.optimisers import OPTIMISERS, Search, SearchKind
 from birdnn.repair.protocol import Evidence, RepairTask
-from birdnn.sample import evaluate, uniform
+from birdnn.sample import draw_uniform, evaluate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class FinetuneSettings:
     harder: float = 2.0
 
 
-def scalable(net: Network) -> frozenset[Neuron]:
+def scalable_neurons(net: Network) -> frozenset[Neuron]:
     """The hidden neurons whose outputs can be scaled, by weights that read nothing else."""
     return frozenset(neuron for layer in hidden_layers(net) if layer.weights for neuron in layer.neurons())
 
@@ -71,7 +71,7 @@ def top_of(net: Network, top: int | None) -> int:
     Raises:
         MismatchError: the network does not have so many; saying which numbers it has.
     """
-    size = len(scalable(net))
+    size = len(scalable_neurons(net))
     if not size:
         raise MismatchError("the network has no hidden neuron whose output can be scaled: use --method retrain")
     if top is None:
@@ -96,7 +96,7 @@ class Finetune:
 
     def __init__(self, task: RepairTask, settings: FinetuneSettings, ranking: Sequence[Neuron]) -> None:
         top = top_of(task.net, settings.top)
-        able = scalable(task.net)
+        able = scalable_neurons(task.net)
         self.neurons = [neuron for neuron in dict.fromkeys(ranking) if neuron in able][:top]
         if len(self.neurons) < top:
             raise MismatchError(f"{top} neurons are to be modified, {len(self.neurons)} were ranked")
@@ -109,7 +109,7 @@ class Finetune:
         samples = settings.region_points, settings.region_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.neurons))
-        self.preserved = list(self._preserved())
+        self.preserved = list(self._preserved_parts())
         self._searches = 0
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
@@ -119,11 +119,11 @@ class Finetune:
         def over() -> bool:
             return watch.stopped() or self.task.over() or time.monotonic() > until
 
-        student = self._applied(self.teacher)
-        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
-        hunt(self.aims, student, self.task.resample, self.generator, over)
+        student = self._with_present_factors(self.teacher)
+        learn_evidence(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
+        hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, over)
         for attempt in range(self.settings.searches):
-            lack = lacking(self.aims, student)
+            lack = worst_lack(self.aims, student)
             if lack <= 0 or over():
                 break
             news = f"search {attempt + 1}, worst input lacks {lack:.2g} of its margin"
@@ -140,10 +140,10 @@ class Finetune:
                 stopped=over,
             )
             self.change = OPTIMISERS[self.settings.optimiser](self.fitness(student), search).cpu()
-            student = self._applied(self.teacher)
-            hunt(self.aims, student, self.task.resample, self.generator, over)
+            student = self._with_present_factors(self.teacher)
+            hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, over)
         # from the original's own numbers: the teacher is float32, and the file need not be
-        return self._applied(self.task.net)
+        return self._with_present_factors(self.task.net)
 
     def negatives(self) -> dict[str, Tensor]:
         """The repair set: property name -> inputs that violated it when the regions were characterised."""
@@ -161,18 +161,18 @@ class Finetune:
         """Over the repair set and the inputs that are hardest for the student."""
         return ModificationFitness(
             self.outputs,
-            list(self._healed(student)),
+            list(self._healed_parts(student)),
             self.preserved,
             alpha=self.settings.alpha,
             decision=self.task.decision,
         )
 
-    def _applied(self, net: Network) -> Network:
+    def _with_present_factors(self, net: Network) -> Network:
         """``net`` with the neurons scaled as they are now."""
         factors = {neuron: 1 + r for neuron, r in zip(self.neurons, self.change.tolist(), strict=True)}
         return with_scaled_outputs(net, factors)
 
-    def _healed(self, student: Network) -> Iterator[Healed]:
+    def _healed_parts(self, student: Network) -> Iterator[Healed]:
         count = self.settings.healed_points
         for aim in self.aims:
             if aim.goal.repair:
@@ -180,15 +180,15 @@ class Finetune:
                 points = torch.cat([some, aim.hardest(count, student, self.generator)])
                 yield Healed(aim.region, points, aim.least, max(aim.margin, 1e-30))
 
-    def _preserved(self) -> Iterator[Preserved]:
+    def _preserved_parts(self) -> Iterator[Preserved]:
         for aim in self.aims:
             some = torch.randperm(len(aim.positives), generator=self.generator)[: self.settings.region_points]
             yield Preserved(aim.region, aim.positives.x[some])
         if self.task.domain is not None:
-            x = uniform(*self.task.domain, self.settings.domain_points, self.generator)
-            yield Preserved(None, x[self._right(x)])
+            x = draw_uniform(*self.task.domain, self.settings.domain_points, self.generator)
+            yield Preserved(None, x[self._satisfies_goals(x)])
 
-    def _right(self, x: Tensor) -> Tensor:
+    def _satisfies_goals(self, x: Tensor) -> Tensor:
         """Inputs at which the original violates none of the goals, (n,) bool."""
         y = evaluate(self.teacher, x)
         right = torch.ones(len(x), dtype=torch.bool)

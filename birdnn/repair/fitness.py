@@ -46,19 +46,19 @@ class ScaledOutputs:
     def __call__(self, changes: Tensor, x: Tensor) -> Tensor:
         """Neuron i counting 1 + changes[:, i] times: (particles, k), (n, inputs) -> (particles, n, outputs)."""
         changes = changes.to(self.device)
-        scales = {value: self._scale(changes, value) for value in self._places}
+        scales = {value: self._factors_of_value(changes, value) for value in self._places}
         step = max(1, _ENTRIES_PER_PASS // max(1, len(changes) * self._widest))
         with torch.no_grad():
-            return torch.cat([self._part(scales, part.to(self.device)) for part in torch.split(x, step)], 1)
+            return torch.cat([self._evaluate_part(scales, part.to(self.device)) for part in torch.split(x, step)], 1)
 
-    def _scale(self, changes: Tensor, value: str) -> Tensor:
+    def _factors_of_value(self, changes: Tensor, value: str) -> Tensor:
         index, column = self._places[value]
         scale = torch.ones(len(changes), self.net.size_of(value), device=self.device)
         # indexed addition does not accumulate: of a neuron that is named twice one change would be lost
         scale[:, index] += changes[:, column]
         return scale
 
-    def _part(self, scales: dict[str, Tensor], x: Tensor) -> Tensor:
+    def _evaluate_part(self, scales: dict[str, Tensor], x: Tensor) -> Tensor:
         def one(scale: dict[str, Tensor]) -> Tensor:
             y: Tensor = self.net(x, {value: factors.mul for value, factors in scale.items()})
             return y
@@ -138,18 +138,18 @@ class ModificationFitness:
         for kept, y, before in zip(
             self.preserved, parts[len(self.healed) :], self._before[len(self.healed) :], strict=True
         ):
-            lost += (~self._same(kept, before, y)).sum(1)
+            lost += (~self._is_preserved(kept, before, y)).sum(1)
             moved += (y - before).abs().mean(2).sum(1) / self._scale
         # x / (x + n) stays below 1, so that `_tie` keeps the smooth term below what one point counts
         n_bad, n_kept = max(1, self._bad), max(1, self._kept)
-        smooth = self._mixed(lacking / (lacking + n_bad), moved / (moved + n_kept))
+        smooth = self._mix_by_alpha(lacking / (lacking + n_bad), moved / (moved + n_kept))
         # inf / inf is NaN: as bad as the smooth term gets, and no worse
-        return self._mixed(violated / n_bad, lost / n_kept) + self._tie * torch.nan_to_num(smooth, nan=1.0)
+        return self._mix_by_alpha(violated / n_bad, lost / n_kept) + self._tie * torch.nan_to_num(smooth, nan=1.0)
 
-    def _mixed(self, bad: Tensor, kept: Tensor) -> Tensor:
+    def _mix_by_alpha(self, bad: Tensor, kept: Tensor) -> Tensor:
         return (1 - self.alpha) * bad + self.alpha * kept
 
-    def _same(self, kept: Preserved, before: Tensor, y: Tensor) -> Tensor:
+    def _is_preserved(self, kept: Preserved, before: Tensor, y: Tensor) -> Tensor:
         """Is a point as right as it was: outputs (particles, n, outputs) -> (particles, n)."""
         same = y.isfinite().all(2)
         was, now = decisions(before, self.decision), decisions(y.flatten(0, 1), self.decision)

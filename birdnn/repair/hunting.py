@@ -14,7 +14,7 @@ from birdnn.records import Decision
 from birdnn.records.limits import Over, never, require_time
 from birdnn.repair.aims import Aim
 from birdnn.repair.protocol import Evidence, Goal, RepairTask, Resample
-from birdnn.sample import evaluate, from_boxes, uniform
+from birdnn.sample import draw_from_boxes, draw_uniform, evaluate
 from birdnn.spec import Region
 
 _EVIDENCE_POINTS = 2048
@@ -62,7 +62,7 @@ def aims_of(
     return [aim for goal in task.goals for aim in of(goal)]
 
 
-def learn(
+def learn_evidence(
     aims: Sequence[Aim],
     evidence: Evidence,
     student: Network,
@@ -82,17 +82,17 @@ def learn(
             points = evidence.points[aim.name]
             lower, upper = aim.region.float32_box()
             here = points[((points >= lower) & (points <= upper)).all(1)]
-            aim.absorb(torch.cat([here, _around(here, aim.region, generator)]), student, generator)
+            aim.absorb(torch.cat([here, _draw_near(here, aim.region, generator)]), student, generator)
         if aim.name in evidence.undecided:
             boxes = evidence.undecided[aim.name]
             boxes = boxes[((boxes.lower >= aim.region.lower) & (boxes.upper <= aim.region.upper)).all(1)]
             if len(boxes):
                 # more margin often makes the next proof a tenth as long
                 aim.margin *= harder
-                aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, generator), student, generator)
+                aim.absorb(draw_from_boxes(boxes, _EVIDENCE_POINTS, generator), student, generator)
 
 
-def _around(points: Tensor, region: Region, generator: torch.Generator) -> Tensor:
+def _draw_near(points: Tensor, region: Region, generator: torch.Generator) -> Tensor:
     """Inputs near some that nobody had found: a hunt that missed one has missed its neighbours."""
     if not len(points):
         return points
@@ -100,10 +100,10 @@ def _around(points: Tensor, region: Region, generator: torch.Generator) -> Tenso
     reach = torch.tensor(_NEAR, dtype=torch.float64)[:, None] * (region.upper - region.lower) / 2
     middle = points.double()[:, None]
     boxes = Boxes(torch.maximum(middle - reach, region.lower), torch.minimum(middle + reach, region.upper))
-    return from_boxes(Boxes(boxes.lower.flatten(0, 1), boxes.upper.flatten(0, 1)), _EVIDENCE_POINTS, generator)
+    return draw_from_boxes(Boxes(boxes.lower.flatten(0, 1), boxes.upper.flatten(0, 1)), _EVIDENCE_POINTS, generator)
 
 
-def hunt(
+def hunt_hard_inputs(
     aims: Sequence[Aim], student: Network, resample: Resample, generator: torch.Generator, over: Over = never
 ) -> None:
     """Look for inputs that are close to unsafe for the student, thoroughly only where a light look finds none.
@@ -111,13 +111,13 @@ def hunt(
     Each method asks again after every step, and most steps leave something that is easily found.
     """
     asked = [aim for aim in aims if aim.goal.repair]
-    _look(asked, student, resample, generator, over, thorough=False)
-    if lacking(asked, student) <= 0:
+    _search_regions(asked, student, resample, generator, over, thorough=False)
+    if worst_lack(asked, student) <= 0:
         # what held before gets a light look only: the proof finds out what that misses
-        _look([a for a in asked if a.goal.violated], student, resample, generator, over, thorough=True)
+        _search_regions([a for a in asked if a.goal.violated], student, resample, generator, over, thorough=True)
 
 
-def _look(
+def _search_regions(
     aims: Sequence[Aim], student: Network, resample: Resample, generator: torch.Generator, over: Over, *, thorough: bool
 ) -> None:
     for aim in aims:
@@ -126,12 +126,14 @@ def _look(
             aim.absorb(torch.cat([hard, aim.draw(generator)]), student, generator)
 
 
-def lacking(aims: Sequence[Aim], student: Network) -> float:
+def worst_lack(aims: Sequence[Aim], student: Network) -> float:
     """How much the worst known input lacks, as a multiple of the margin asked for; not positive: nothing."""
     return max((aim.lack(student) for aim in aims), default=-1.0)
 
 
-def compared(task: RepairTask, aims: Sequence[Aim], teacher: Network, student: Network) -> tuple[Tensor, Tensor]:
+def compared_outputs(
+    task: RepairTask, aims: Sequence[Aim], teacher: Network, student: Network
+) -> tuple[Tensor, Tensor]:
     """Outputs of both, (n, outputs) each, on fresh inputs, the same each time.
 
     Of the user's data; else of the domain; of the regions where nobody knows the domain.
@@ -141,13 +143,13 @@ def compared(task: RepairTask, aims: Sequence[Aim], teacher: Network, student: N
     if task.data is not None:
         x = some_of(task.data, _COMPARED_POINTS, generator)
     elif task.domain is not None:
-        x = uniform(*task.domain, _COMPARED_POINTS, generator)
+        x = draw_uniform(*task.domain, _COMPARED_POINTS, generator)
     else:
         x = torch.cat([aim.draw(generator) for aim in aims])
     return evaluate(teacher, x), evaluate(student, x)
 
 
-def difference(before: Tensor, after: Tensor, decision: Decision) -> float:
+def behaviour_difference(before: Tensor, after: Tensor, decision: Decision) -> float:
     """Share of decisions that differ; where nothing is decided, the mean difference of outputs; 0 of no inputs."""
     if not len(before):
         return 0.0

@@ -8,7 +8,7 @@ from torch import Tensor
 from birdnn.records import Decision
 
 
-def gap(y: Tensor, decision: Decision) -> Tensor | None:
+def decision_gap(y: Tensor, decision: Decision) -> Tensor | None:
     """How clear the decision is, for outputs (n, outputs): (n,); None where there is none."""
     if decision == "none" or y.shape[1] < 2:
         return None
@@ -16,12 +16,12 @@ def gap(y: Tensor, decision: Decision) -> Tensor | None:
     return (best[:, 0] - best[:, 1]).abs()
 
 
-def importance(y: Tensor, decision: Decision, *, scale: float, floor: float, power: float) -> Tensor:
+def output_importance(y: Tensor, decision: Decision, *, scale: float, floor: float, power: float) -> Tensor:
     """``(distance / scale + floor) ** -power`` for each output, (n, outputs); 1 where nothing is decided.
 
-    The distance is how far the output is from changing the decision: from the best one, at least the `gap`.
+    The distance is how far the output is from changing the decision: from the best one, at least the `decision_gap`.
     """
-    clear = gap(y, decision)
+    clear = decision_gap(y, decision)
     if clear is None:
         return torch.ones_like(y)
     best = y.amin(1, keepdim=True) if decision == "argmin" else y.amax(1, keepdim=True)

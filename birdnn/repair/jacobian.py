@@ -11,7 +11,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.operators import operator
-from birdnn.repair.readout import Readout, stored
+from birdnn.repair.readout import Readout, stored_initialisers
 
 HELD = "The change was held where a layer had moved by {:g} times its size; --max-change allows more."
 """What a user is told of `Trained.reach`."""
@@ -50,8 +50,10 @@ class Trained:
         self.net = net
         self.names = names or _last_initialisers(net, limit)
         # by identity: torch calls parameters by other names than ONNX, see `Network`
-        self._keys = {name: key for name in self.names for key, value in _tensors(net) if value is net.value(name)}
-        self._rest = {k: v.detach() for k, v in _tensors(net) if k not in self._keys.values()}
+        self._keys = {
+            name: key for name in self.names for key, value in _named_tensors(net) if value is net.value(name)
+        }
+        self._rest = {k: v.detach() for k, v in _named_tensors(net) if k not in self._keys.values()}
         self._shapes = [net.value(name).shape for name in self.names]
         self._sizes = [net.value(name).numel() for name in self.names]
         # float64, so that original + change is rounded once, when it becomes a network
@@ -69,12 +71,12 @@ class Trained:
         found = readout.matrix
         if found is None or not set(self.names).issuperset(readout.names):
             return None
-        own = self._places()
+        own = self._initialiser_places()
         places = torch.cat([own[name] for name in readout.names])
         weight_at, bias_at = (places[at] for at in found)
         return OutputLayer(self.original[weight_at].cpu(), self.original[bias_at].cpu(), weight_at, bias_at)
 
-    def _places(self) -> dict[str, Tensor]:
+    def _initialiser_places(self) -> dict[str, Tensor]:
         """Where the values of each initialiser stand."""
         return dict(zip(self.names, torch.split(torch.arange(len(self)), self._sizes), strict=True))
 
@@ -85,7 +87,7 @@ class Trained:
         original weights and biases together.
         """
         share = 1.0
-        for place in self._layers():
+        for place in self._layer_places():
             limit = most * float(self.original[place].norm())
             a, b = start[place], towards[place]
             # one that does not move stays where it is, beyond the limit or not, and must not hold the others
@@ -97,11 +99,11 @@ class Trained:
             share = min(share, max(0.0, (-ab + math.sqrt(max(0.0, ab * ab - bb * rest))) / bb))
         return share
 
-    def _layers(self) -> list[Tensor]:
+    def _layer_places(self) -> list[Tensor]:
         """Where the values of each affine layer stand: a matrix, and the vectors between it and the one after it."""
-        places, found = self._places(), list[list[Tensor]]([[]])
+        places, found = self._initialiser_places(), list[list[Tensor]]([[]])
         for node in reversed(self.net.nodes):
-            mine = [name for name in stored(self.net, node) if name in places]
+            mine = [name for name in stored_initialisers(self.net, node) if name in places]
             # backwards, and in a node vectors first: a bias is met before the matrix that it stands behind
             for name in sorted(mine, key=lambda name: self.net.value(name).dim()):
                 found[-1].append(places.pop(name))
@@ -131,9 +133,9 @@ class Trained:
         step = max(1, _ENTRIES_PER_PASS // max(len(self) * max(1, directions.shape[1]), made))
         parts = zip(torch.split(x, step), torch.split(directions, step), strict=True)
         with torch.no_grad():
-            return torch.cat([self._rows(values, *part) for part in parts])
+            return torch.cat([self._rows_of_part(values, *part) for part in parts])
 
-    def _rows(self, values: dict[str, Tensor], x: Tensor, directions: Tensor) -> Tensor:
+    def _rows_of_part(self, values: dict[str, Tensor], x: Tensor, directions: Tensor) -> Tensor:
         def one(point: Tensor, wanted: Tensor) -> Tensor:
             def outputs(trained: dict[str, Tensor]) -> Tensor:
                 y = torch.func.functional_call(self.net, {**self._rest, **trained}, (point[None],))
@@ -147,7 +149,7 @@ class Trained:
         return stacked.flatten(0, 1)
 
 
-def _tensors(net: Network) -> list[tuple[str, Tensor]]:
+def _named_tensors(net: Network) -> list[tuple[str, Tensor]]:
     return [*net.named_parameters(), *net.named_buffers()]
 
 
@@ -155,7 +157,7 @@ def _last_initialisers(net: Network, limit: int) -> tuple[str, ...]:
     taken: list[str] = []
     layers = 0
     for node in reversed(net.nodes):
-        names = [name for name in stored(net, node) if name in net.repairable and name not in taken]
+        names = [name for name in stored_initialisers(net, node) if name in net.repairable and name not in taken]
         if not names:
             continue
         total = sum(net.value(name).numel() for name in (*taken, *names))

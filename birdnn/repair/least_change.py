@@ -56,7 +56,7 @@ class LeastChange:
         equations: tuple[Tensor, Tensor] | None = None,
         reference: Tensor | None = None,
     ) -> None:
-        self._factor = _factor(metric, ridge)
+        self._factor = _cholesky_factor(metric, ridge)
         self._fixed = torch.zeros(len(metric), 0, dtype=torch.float64)  # orthonormal columns, in whitened coordinates
         start = self._whitened(torch.where(pull.isfinite().all(), pull, 0.0)[:, None])[:, 0]
         if reference is not None:
@@ -69,7 +69,7 @@ class LeastChange:
             self._fixed = right[kept].T
             # the shortest solution of the equations; whatever is added has to be orthogonal to `_fixed`
             particular = self._fixed @ ((left.T @ equations[1])[kept] / size[kept])
-        self._start = particular + self._free(start[None])[0]
+        self._start = particular + self._free_part(start[None])[0]
 
     def solve(self, rows: Tensor, wanted: Tensor) -> Tensor:
         """The best ``d``, (parameters,), with ``rows @ d >= wanted``; rows (constraints, parameters) float64.
@@ -82,7 +82,7 @@ class LeastChange:
         if len(rows):
             # only the free part can answer; what the equations have fixed counts with its share
             whole = self._whitened(rows.T).T
-            g = self._free(whole)
+            g = self._free_part(whole)
             z = z + torch.from_numpy(_least_distance(g.numpy(), (wanted - whole @ z).numpy()))
         change: Tensor = torch.linalg.solve_triangular(self._factor.T, z[:, None], upper=True)[:, 0]
         return change
@@ -91,12 +91,12 @@ class LeastChange:
         white: Tensor = torch.linalg.solve_triangular(self._factor, columns, upper=False)
         return white
 
-    def _free(self, rows: Tensor) -> Tensor:
+    def _free_part(self, rows: Tensor) -> Tensor:
         """The part of each row that the equations leave free."""
         return rows - (rows @ self._fixed) @ self._fixed.T
 
 
-def _factor(metric: Tensor, ridge: float) -> Tensor:
+def _cholesky_factor(metric: Tensor, ridge: float) -> Tensor:
     """Lower Cholesky factor of the metric with as much ridge as it takes."""
     eye = torch.eye(len(metric), dtype=metric.dtype)
     if not bool(metric.isfinite().all()):
@@ -112,7 +112,7 @@ def _factor(metric: Tensor, ridge: float) -> Tensor:
     return eye
 
 
-def _weights(everything: Matrix, target: Matrix) -> Matrix:
+def _nonnegative_weights(everything: Matrix, target: Matrix) -> Matrix:
     """Non-negative weights w for which ``|everything @ w - target|`` is least, or nearly so."""
     try:
         weights: Matrix = optimize.nnls(everything, target, maxiter=30 * everything.shape[1])[0]
@@ -132,6 +132,6 @@ def _least_distance(g: Matrix, h: Matrix) -> Matrix:
     target = np.zeros(len(everything))
     target[-1] = 1.0
     # the last entry is 0 only where nothing satisfies the rows, and with slack something always does
-    residual = everything @ _weights(everything, target) - target
+    residual = everything @ _nonnegative_weights(everything, target) - target
     z: Matrix = -reach / scale * residual[: g.shape[1]] / residual[-1]
     return z

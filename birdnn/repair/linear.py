@@ -36,13 +36,22 @@ from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set, some_of
-from birdnn.repair.importance import gap, importance
+from birdnn.repair.hunting import (
+    aims_of,
+    behaviour_difference,
+    compared_outputs,
+    hunt_hard_inputs,
+    learn_evidence,
+    repair_set,
+    some_of,
+    worst_lack,
+)
+from birdnn.repair.importance import decision_gap, output_importance
 from birdnn.repair.jacobian import HELD, Trained
 from birdnn.repair.program import HOLD, Output, least_absolute
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.readout import Readout
-from birdnn.sample import evaluate, uniform
+from birdnn.sample import draw_uniform, evaluate
 
 # factor on the price of a change as such while it is beyond the limit, and where that ends
 _FIRMER, _FIRMEST = 2.0, 1.0
@@ -108,10 +117,10 @@ class LastLayer:
         self.spread = 0.0 if math.isinf(task.max_difference) else _NARROW
         # where nothing is decided all outputs count 1, whatever the power
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
-        self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
+        self.alternatives = [(outputs, power) for outputs in self._helpful_outputs() for power in powers]
         for outputs, _ in self.alternatives:
-            self._free(outputs)  # as long as another method may take its place
-        self._behaviour = self._seen()
+            self._free_values(outputs)  # as long as another method may take its place
+        self._behaviour = self._behaviour_seen()
         self._known: dict[tuple[tuple[int, ...], int], tuple[Tensor, Tensor]] = {}
         self.holds: dict[Way, float] = dict.fromkeys(self.alternatives, HOLD)
         self.held: dict[Way, bool] = {}
@@ -126,11 +135,11 @@ class LastLayer:
 
         if evidence.too_far:
             self.spread *= _NARROWER
-        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
-        hunt(self.aims, student, self.task.resample, self.generator, over)
-        found = [(self._solved(way, until, watch, anew=evidence.too_far), way) for way in self.alternatives]
+        learn_evidence(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
+        hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, over)
+        found = [(self._solve_and_hunt(way, until, watch, anew=evidence.too_far), way) for way in self.alternatives]
         # ranked when all are solved, on the same hard inputs: those that one way met count for the others too
-        self.change, way = min(found, key=lambda pair: self._rank(self.trained.at(pair[0])))
+        self.change, way = min(found, key=lambda pair: self._rank_student(self.trained.at(pair[0])))
         self.alternatives = [way]
         return self.task.net.with_values(self.trained.values(self.change))
 
@@ -149,7 +158,7 @@ class LastLayer:
 
     # --- which outputs
 
-    def _helpful(self) -> list[tuple[int, ...]]:
+    def _helpful_outputs(self) -> list[tuple[int, ...]]:
         """Sets of outputs to choose from, see the module."""
         unsafe = [p for aim in self.aims if aim.goal.repair and aim.goal.violated for p in aim.region.unsafe if p.rows]
         named = [(p.a != 0).any(0) for p in unsafe]
@@ -172,31 +181,31 @@ class LastLayer:
 
     # --- the program
 
-    def _solved(self, way: Way, until: float, watch: Watch, *, anew: bool) -> Tensor:
+    def _solve_and_hunt(self, way: Way, until: float, watch: Watch, *, anew: bool) -> Tensor:
         """Programs and hunts in turn, until nothing lacks, or no change within the limit does: (parameters,)."""
         change, student = self.change, self.trained.at(self.change)
         for step in range(self.settings.steps):
-            lack = lacking(self.aims, student)
+            lack = worst_lack(self.aims, student)
             # after a candidate that was too far nothing lacks, and yet another program is due, at the higher price
             done = lack <= 0 and (step > 0 or not anew)
             if done or self.held.get(way, False) or watch.stopped() or time.monotonic() > until:
                 break
             news = f"program {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="solving", done=step / self.settings.steps, detail=news))
-            found = self._within(way, student, until)
+            found = self._solve_within_limit(way, student, until)
             if found is None:
                 break
             change, student = found, self.trained.at(found)
-            hunt(self.aims, student, self.task.resample, self.generator, self.task.over)
+            hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, self.task.over)
         return change
 
-    def _within(self, way: Way, student: Network, until: float) -> Tensor | None:
+    def _solve_within_limit(self, way: Way, student: Network, until: float) -> Tensor | None:
         """One program, with changes as cheap as the limit on them allows: the change, cut off where none is within.
 
         What is asked only grows from program to program, and so does the price of a change.
         """
         while True:
-            found = self._program(way, student, until - time.monotonic())
+            found = self._solve_program(way, student, until - time.monotonic())
             if found is None:
                 return None
             reach = self.trained.reach(torch.zeros_like(found), found, self.task.max_change)
@@ -206,10 +215,10 @@ class LastLayer:
         self.held[way] = reach < 1
         return reach * found
 
-    def _program(self, way: Way, student: Network, seconds: float) -> Tensor | None:
+    def _solve_program(self, way: Way, student: Network, seconds: float) -> Tensor | None:
         """One program: the change from the original, (parameters,)."""
         outputs, power = way
-        free = self._free(outputs)
+        free = self._free_values(outputs)
         if not len(free):
             return None
         parts = [part for aim in self.aims for part in self._constraints(aim, free, student)]
@@ -221,8 +230,8 @@ class LastLayer:
         hardest = lack.argsort(descending=True)[: int(_MOST_CONSTRAINTS / len(moving) ** 1.5)].sort().values
         # a prefix is a sample: where they are many they lie in random order
         features, y, shares = (part[: _MOST_TERMS // len(moving)] for part in self._behaviour)
-        weights = shares[:, None] * self._importance(y, power)
-        terms = [self._output(outputs, output, free, features, weights[:, output]) for output in moving]
+        weights = shares[:, None] * self._output_importance(y, power)
+        terms = [self._output_terms(outputs, output, free, features, weights[:, output]) for output in moving]
         found = least_absolute(
             terms,
             rows[hardest].numpy(),
@@ -238,7 +247,7 @@ class LastLayer:
         change[free] = torch.from_numpy(found)
         return change
 
-    def _free(self, outputs: tuple[int, ...]) -> Tensor:
+    def _free_values(self, outputs: tuple[int, ...]) -> Tensor:
         """The values that may change: those that move one of the outputs, output by output, biases last."""
         moves, constant = self.readout.moves[list(outputs)], self.readout.constant
         if not outputs:
@@ -251,7 +260,9 @@ class LastLayer:
             raise MismatchError(f"{told}; a linear program takes at most {_MOST_UNKNOWNS:,}")
         return torch.tensor(sorted(places, key=lambda at: (int(first[at]), bool(constant[at]), at)))
 
-    def _output(self, outputs: tuple[int, ...], output: int, free: Tensor, features: Tensor, weights: Tensor) -> Output:
+    def _output_terms(
+        self, outputs: tuple[int, ...], output: int, free: Tensor, features: Tensor, weights: Tensor
+    ) -> Output:
         """How an output moves where behaviour is measured."""
         # features are the original's, so that these derivatives are the same in every program
         if (outputs, output) not in self._known:
@@ -289,19 +300,19 @@ class LastLayer:
             lack = aim.margin - value[asks].gather(1, row[:, None])[:, 0]
             yield lack / max(aim.margin, 1e-30), self.readout.rows(features[asks], a, free), wanted
 
-    def _points(self) -> list[tuple[Tensor, float]]:
+    def _behaviour_points(self) -> list[tuple[Tensor, float]]:
         """Inputs whose outputs are to change least, and what all of them count."""
         parts = [] if self.task.data is None else [(some_of(self.task.data, _MOST_POINTS, self.generator), 1.0)]
         if self.task.domain is not None:
-            parts.append((uniform(*self.task.domain, self.settings.domain_points, self.generator), 1.0))
+            parts.append((draw_uniform(*self.task.domain, self.settings.domain_points, self.generator), 1.0))
         inside = [aim.positives.x for aim in self.aims if aim.goal.violated]
         each = min(self.settings.region_points, _MOST_POINTS // max(1, len(inside)))
         # all regions together count as much as the domain
         return [*parts, *((x[:each], 1.0 / len(inside)) for x in inside if len(x))]
 
-    def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _behaviour_seen(self) -> tuple[Tensor, Tensor, Tensor]:
         """Features (n, k) and outputs of those inputs, what each counts, (n,); in random order where they are many."""
-        parts = self._points() or [(aim.draw(self.generator), 1.0) for aim in self.aims]
+        parts = self._behaviour_points() or [(aim.draw(self.generator), 1.0) for aim in self.aims]
         features = torch.cat([self.readout.features(x) for x, _ in parts])
         y = torch.cat([evaluate(self.teacher, x).double() for x, _ in parts])
         weights = torch.cat([torch.full((len(x),), share / len(x), dtype=torch.float64) for x, share in parts])
@@ -310,20 +321,20 @@ class LastLayer:
         order = torch.randperm(len(y), generator=self.generator)
         return features[order], y[order], weights[order]
 
-    def _importance(self, y: Tensor, power: float) -> Tensor:
+    def _output_importance(self, y: Tensor, power: float) -> Tensor:
         """How much each output counts there, (n, outputs) with mean 1."""
-        clear = gap(y, self.task.decision)
+        clear = decision_gap(y, self.task.decision)
         scale = max(float(clear.median()), 1e-12) if clear is not None else 1.0
-        counts = importance(y, self.task.decision, scale=scale, floor=self.settings.decision_floor, power=power)
+        counts = output_importance(y, self.task.decision, scale=scale, floor=self.settings.decision_floor, power=power)
         return counts / counts.mean()
 
-    def _rank(self, student: Network) -> tuple[bool, float]:
+    def _rank_student(self, student: Network) -> tuple[bool, float]:
         """The smaller the better: does something lack, and how many decisions changed on fresh inputs.
 
         Where nothing is decided, the mean difference of outputs.
         """
-        before, after = compared(self.task, self.aims, self.teacher, student)
-        return lacking(self.aims, student) > 0, difference(before, after, self.task.decision)
+        before, after = compared_outputs(self.task, self.aims, self.teacher, student)
+        return worst_lack(self.aims, student) > 0, behaviour_difference(before, after, self.task.decision)
 
 
 def require_last_layer(net: Network) -> Readout:

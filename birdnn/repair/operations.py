@@ -70,22 +70,22 @@ def slots_of(net: Network, nodes: tuple[Node, ...]) -> tuple[Slot, ...]:
     """
     found = []
     for node in nodes:
-        if node.op != "Conv" or node.output not in net.graph.dependent or not _own(net, node):
+        if node.op != "Conv" or node.output not in net.graph.dependent or not _has_own_weights(net, node):
             continue
         weight = net.value(node.inputs[1]).detach()
-        if not _replaceable(net, node, weight):
+        if not _is_replaceable(net, node, weight):
             continue
         bias = net.value(node.inputs[2]).detach() if len(node.inputs) > 2 else weight.new_zeros(len(weight))
         found.append(Slot(node, weight, bias))
     return tuple(found)
 
 
-def _own(net: Network, node: Node) -> bool:
+def _has_own_weights(net: Network, node: Node) -> bool:
     readers = [name for other in net.nodes for name in other.inputs]
     return all(name in net.repairable and readers.count(name) == 1 for name in node.inputs[1:])
 
 
-def _replaceable(net: Network, node: Node, weight: Tensor) -> bool:
+def _is_replaceable(net: Network, node: Node, weight: Tensor) -> bool:
     if weight.dim() != 4 or weight.shape[2] != weight.shape[3]:
         return False
     stride, dilation = set(node.attributes["strides"]), set(node.attributes["dilations"])
@@ -133,7 +133,7 @@ class Operation(nn.Module):
     def _padding(self, kernel: Tensor) -> int:
         return self._dilation * (kernel.shape[2] // 2)
 
-    def _running(self) -> tuple[Tensor, Tensor]:
+    def _running_moments(self) -> tuple[Tensor, Tensor]:
         """Running mean and variance, which a normalisation of this kind always has."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         if mean is None or variance is None:
@@ -145,7 +145,7 @@ class Operation(nn.Module):
         """Give the outputs at ``x`` the mean and spread of ``wanted`` (n, out, h, w), channel by channel."""
         # the statistics of these inputs themselves: running ones would take many batches to get there
         raw = self.raw(x)
-        running_mean, running_var = self._running()
+        running_mean, running_var = self._running_moments()
         mean, variance = raw.mean((0, 2, 3)), raw.var((0, 2, 3), unbiased=False)
         running_mean.copy_(mean)
         running_var.copy_(variance)
@@ -155,7 +155,7 @@ class Operation(nn.Module):
     @torch.no_grad()
     def folded(self) -> list[Tensor]:
         """The kernels and last the bias, normalisation folded in by its running statistics."""
-        mean, variance = self._running()
+        mean, variance = self._running_moments()
         # float64, rounded once: the file has to compute what was trained
         factor = self.norm.weight.double() / (variance.double() + self.norm.eps).sqrt()
         *first, last = (kernel.detach() for kernel in self.kernels)
@@ -209,19 +209,19 @@ class Original(nn.Module):
 
 
 def _conv_node(value: str, out: str, names: list[str], kernel: Tensor, stride: int, dilation: int, groups: int) -> Node:
-    attributes = {**_frame(int(kernel.shape[2]), stride, dilation), "group": groups}
+    attributes = {**_window_attributes(int(kernel.shape[2]), stride, dilation), "group": groups}
     return Node("Conv", out, (value, *names), out, MappingProxyType(attributes))
 
 
 def _pool_node(kind: str, value: str, out: str, stride: int) -> Node:
     if kind == "maxpool3x3":
-        return Node("MaxPool", out, (value,), out, MappingProxyType(_frame(3, stride, 1)))
+        return Node("MaxPool", out, (value,), out, MappingProxyType(_window_attributes(3, stride, 1)))
     # as torch counts unless told otherwise; ONNX does not
-    attributes = {**_frame(3, stride, 1), "count_include_pad": True}
+    attributes = {**_window_attributes(3, stride, 1), "count_include_pad": True}
     return Node("AveragePool", out, (value,), out, MappingProxyType(attributes))
 
 
-def _frame(size: int, stride: int, dilation: int) -> dict[str, Any]:
+def _window_attributes(size: int, stride: int, dilation: int) -> dict[str, Any]:
     return {
         "kernel_shape": (size, size),
         "strides": (stride, stride),
@@ -233,7 +233,7 @@ def _frame(size: int, stride: int, dilation: int) -> dict[str, Any]:
 # --- kernels to start from
 
 
-def _dense(slot: Slot) -> Tensor:
+def _dense_kernel(slot: Slot) -> Tensor:
     """The kernel without groups: (out, in, k, k)."""
     groups = int(slot.node.attributes["group"])
     if groups == 1:
@@ -245,17 +245,17 @@ def _dense(slot: Slot) -> Tensor:
     return full
 
 
-def _centred(slot: Slot, size: int) -> list[Tensor]:
+def _centred_kernel(slot: Slot, size: int) -> list[Tensor]:
     """The kernel with zeros around it, or its middle."""
-    kernel = _dense(slot)
+    kernel = _dense_kernel(slot)
     # a negative one cuts
     margin = (size - kernel.shape[2]) // 2
     return [functional.pad(kernel, (margin,) * 4)]
 
 
-def _separable(slot: Slot) -> list[Tensor]:
+def _separable_kernels(slot: Slot) -> list[Tensor]:
     """A depthwise kernel and a pointwise one, for each input channel the best of rank one."""
-    kernel = _centred(slot, 3)[0]
+    kernel = _centred_kernel(slot, 3)[0]
     across = kernel.flatten(2).transpose(0, 1)  # (in, out, 9)
     left, values, right = torch.linalg.svd(across.double(), full_matrices=False)
     depthwise = right[:, 0].reshape(-1, 1, 3, 3)
@@ -263,21 +263,21 @@ def _separable(slot: Slot) -> list[Tensor]:
     return [depthwise.to(kernel), pointwise.to(kernel)]
 
 
-def _summed(slot: Slot) -> list[Tensor]:
-    return [_dense(slot).sum((2, 3), keepdim=True)]
+def _summed_kernel(slot: Slot) -> list[Tensor]:
+    return [_dense_kernel(slot).sum((2, 3), keepdim=True)]
 
 
 _KERNELS: Mapping[str, Callable[[Slot], list[Tensor]]] = {
-    "conv3x3": lambda slot: _centred(slot, 3),
-    "conv5x5": lambda slot: _centred(slot, 5),
-    "dilated3x3": lambda slot: _centred(slot, 3),
-    "separable3x3": _separable,
-    "maxpool3x3": _summed,
-    "avgpool3x3": _summed,
+    "conv3x3": lambda slot: _centred_kernel(slot, 3),
+    "conv5x5": lambda slot: _centred_kernel(slot, 5),
+    "dilated3x3": lambda slot: _centred_kernel(slot, 3),
+    "separable3x3": _separable_kernels,
+    "maxpool3x3": _summed_kernel,
+    "avgpool3x3": _summed_kernel,
     # ones, channel by channel: still a convolution, into which normalisation can be folded
     "skip": lambda slot: (
         [torch.ones(slot.channels[1], 1, 1, 1)] if slot.channels[0] == slot.channels[1] and slot.stride == 1
-        else _summed(slot)
+        else _summed_kernel(slot)
     ),
 }  # fmt: skip
 

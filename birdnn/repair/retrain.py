@@ -24,13 +24,22 @@ from birdnn.network import Network
 from birdnn.records import Decision, Pairing, Progress, Tied, Watch
 from birdnn.records.limits import OutOfTime, Over, require_time
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set, some_of
-from birdnn.repair.importance import gap, importance
+from birdnn.repair.hunting import (
+    aims_of,
+    behaviour_difference,
+    compared_outputs,
+    hunt_hard_inputs,
+    learn_evidence,
+    repair_set,
+    some_of,
+    worst_lack,
+)
+from birdnn.repair.importance import decision_gap, output_importance
 from birdnn.repair.jacobian import HELD, Trained
 from birdnn.repair.least_change import LeastChange
 from birdnn.repair.protocol import Evidence, RepairTask
-from birdnn.repair.tie import Tie, contested, demands, equations, tied
-from birdnn.sample import evaluate, uniform
+from birdnn.repair.tie import Tie, contested_share, tie_demands, tie_equations, tying_change
+from birdnn.sample import draw_uniform, evaluate
 from birdnn.spec import Polytope
 
 _SCALE_POINTS = 1 << 14
@@ -96,9 +105,9 @@ class Retrain:
         self.generator = torch.Generator().manual_seed(task.seed)
         self.teacher = task.teacher()
         self.trained = Trained(self.teacher, settings.parameters)
-        self.aims = self._aims()
+        self.aims = self._make_aims()
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
-        self.scale = self._scale()
+        self.scale = self._output_scale()
         self.ridge = settings.ridges[0]
         self._untried = settings.ridges
         # made with the first step, for the time it takes: a candidate may need none
@@ -114,42 +123,42 @@ class Retrain:
         until = time.monotonic() + timeout_s
         self._over = lambda: self.task.over() or time.monotonic() > until
         self.held = False
-        self._learn(evidence)
-        self._tie(evidence)
+        self._learn_evidence(evidence)
+        self._tie_outputs(evidence)
         if self._untried:
             # how far first order reaches differs from network to network: try each, keep what changes least
             tried, start = [], self.change  # the original, or what the ties make of it
             for ridge in self._untried:
                 self.ridge, self.change, self._solver = ridge, start, None
-                tried.append((*self._improve(until, watch), ridge))
+                tried.append((*self._step_until_safe(until, watch), ridge))
             self._untried = ()
             # what lacks nothing first, then what changes least
             _, _, self.change, self.ridge = min(tried, key=lambda found: found[:2])
             self._solver = None
         else:
-            _, _, self.change = self._improve(until, watch)
+            _, _, self.change = self._step_until_safe(until, watch)
         return self.snapshot()
 
-    def _improve(self, until: float, watch: Watch) -> tuple[bool, float, Tensor]:
+    def _step_until_safe(self, until: float, watch: Watch) -> tuple[bool, float, Tensor]:
         """Step until nothing lacks: does something lack still, how much behaviour changed, the change."""
-        self._hunt()
+        self._hunt_hard_inputs()
         # a step beyond where first order holds makes things worse: the best so far is handed out, not the last
-        lack, best = self._lack(self.change), self.change
+        lack, best = self._worst_lack(self.change), self.change
         for step in range(self.settings.steps):
             if lack <= 0 or watch.stopped() or time.monotonic() > until:
                 break
             news = f"step {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="imitating", done=step / self.settings.steps, detail=news))
             try:
-                self._step()
+                self._gauss_newton_step()
             except OutOfTime:
                 break
-            self._hunt()
-            now = self._lack(self.change)
+            self._hunt_hard_inputs()
+            now = self._worst_lack(self.change)
             if now < lack:
                 lack, best = now, self.change
-        before, after = compared(self.task, self.aims, self.teacher, self.trained.at(best))
-        return lack > 0, difference(before, after, self.task.decision), best
+        before, after = compared_outputs(self.task, self.aims, self.teacher, self.trained.at(best))
+        return lack > 0, behaviour_difference(before, after, self.task.decision), best
 
     def snapshot(self) -> Network:
         """The network as it is now, in the data types of the original."""
@@ -167,36 +176,38 @@ class Retrain:
         """The outputs that follow others."""
         return tuple(dict.fromkeys(tie.record(name) for name, ties in self.tied.items() for tie in ties))
 
-    def _aims(self) -> list[Aim]:
+    def _make_aims(self) -> list[Aim]:
         s = self.settings
         shares, samples = (s.margin_share, s.kept_margin_share), (s.region_points, s.kept_points)
         return aims_of(self.task, self.teacher, shares=shares, samples=samples, generator=self.generator)
 
     # --- what counts as behaviour
 
-    def _scale(self) -> float:
+    def _output_scale(self) -> float:
         """Differences of outputs count relative to this: the median gap of the two best, else the outputs' spread."""
         x = self._domain_points(_SCALE_POINTS)
         y = evaluate(self.teacher, x if len(x) else torch.cat([aim.positives.x for aim in self.aims]))
-        clear = gap(y, self.task.decision)
+        clear = decision_gap(y, self.task.decision)
         scale = float(clear.median()) if clear is not None and len(clear) else 0.0
         return scale if scale > 0 else max(float((y - y.mean(0)).abs().mean()) if len(y) else 1.0, 1e-12)
 
-    def _importance(self, y: Tensor) -> Tensor:
+    def _output_importance(self, y: Tensor) -> Tensor:
         """How much each output counts, (n, outputs)."""
         s = self.settings
-        return importance(y, self.task.decision, scale=self.scale, floor=s.decision_floor, power=s.decision_power)
+        return output_importance(
+            y, self.task.decision, scale=self.scale, floor=s.decision_floor, power=s.decision_power
+        )
 
     def _domain_points(self, count: int) -> Tensor:
         """Of the domain, and of the user's data: inputs where behaviour counts, whatever regions there are."""
         parts = [torch.empty(0, self.task.net.n_inputs)]
         if self.task.domain is not None:
-            parts.append(uniform(*self.task.domain, count, self.generator))
+            parts.append(draw_uniform(*self.task.domain, count, self.generator))
         if self.task.data is not None:
             parts.append(some_of(self.task.data, count, self.generator))
         return torch.cat(parts)
 
-    def _build(self) -> tuple[Tensor, Tensor]:
+    def _build_metric(self) -> tuple[Tensor, Tensor]:
         """The metric over domain and regions, and the pull of the corrected negatives."""
         size = len(self.trained)
         # float32: what its rounding takes of definiteness, the ridge of `LeastChange` gives back
@@ -208,14 +219,14 @@ class Retrain:
         for x, owner, weight in lessons:
             for part in torch.split(x, _PART):
                 require_time(self._over)
-                self._add(metric, pull, part, owner, weight / max(1, len(x)))
+                self._add_to_metric(metric, pull, part, owner, weight / max(1, len(x)))
         return metric.double(), pull
 
-    def _add(self, metric: Tensor, pull: Tensor, x: Tensor, aim: Aim | None, weight: float) -> None:
+    def _add_to_metric(self, metric: Tensor, pull: Tensor, x: Tensor, aim: Aim | None, weight: float) -> None:
         """Account for the inputs ``x``, each with ``weight``, in place."""
         y = evaluate(self.teacher, x)
         wanted = y if aim is None else aim.targets(x, y, self.settings.pairing)
-        share = self._importance(y) * (weight / y.shape[1])
+        share = self._output_importance(y) * (weight / y.shape[1])
         # in the rows themselves, so that their product is the sum of weight times J^T J
         root = share.sqrt() / self.scale
         # at the original: the metric is made once, and all change is counted from there
@@ -225,13 +236,13 @@ class Retrain:
 
     # --- what is demanded
 
-    def _learn(self, evidence: Evidence) -> None:
+    def _learn_evidence(self, evidence: Evidence) -> None:
         student = self.snapshot().float()
-        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=self._over)
+        learn_evidence(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=self._over)
 
     # --- what is tied
 
-    def _tie(self, evidence: Evidence) -> None:
+    def _tie_outputs(self, evidence: Evidence) -> None:
         """Tie outputs where a proof was out of reach and behaviour hardly changes by it.
 
         First for the unsafe polytopes that known inputs come close to, after the next failure for all of the property.
@@ -239,22 +250,22 @@ class Retrain:
         if self.layer is None or not (self.settings.ties and self.task.may_tie):
             return
         for name in evidence.undecided:
-            found = self._flattest(name, everything=name in self.tied)
+            found = self._flattest_ties(name, everything=name in self.tied)
             if not found:
                 continue
             ties = {**self.tied, name: found}
-            change = tied(_flat(ties), self.layer, len(self.trained))
-            if not self._compete(found) and self._affordable(change):
+            change = tying_change(_flat_ties(ties), self.layer, len(self.trained))
+            if not self._would_compete(found) and self._is_affordable(change):
                 self.tied, self.change, self._solver = ties, change, None
 
-    def _flattest(self, name: str, *, everything: bool) -> list[Tie]:
+    def _flattest_ties(self, name: str, *, everything: bool) -> list[Tie]:
         """One tie for each unsafe polytope, of those in question."""
         aims = [aim for aim in self.aims if aim.name == name]
         x = torch.cat([self._domain_points(_SCALE_POINTS), *(aim.draw(self.generator) for aim in aims)])
         if not len(x):
             return []
         y = evaluate(self.teacher, x)
-        counts = self._importance(y).mean(0).double()
+        counts = self._output_importance(y).mean(0).double()
         chosen = decisions(y, self.task.decision)
         if chosen is not None:  # an output that decides is no follower, however far it mostly is from it
             counts += _DECIDES * torch.nn.functional.one_hot(chosen, y.shape[1]).double().mean(0)
@@ -262,72 +273,74 @@ class Retrain:
         return [
             Tie.of(p, y, max(aim.margin, share * aim.typical), counts)
             for aim in aims
-            for p in self._in_question(aim, everything)
+            for p in self._polytopes_in_question(aim, everything)
         ]
 
-    def _in_question(self, aim: Aim, everything: bool) -> list[Polytope]:
+    def _polytopes_in_question(self, aim: Aim, everything: bool) -> list[Polytope]:
         return [p for p in aim.region.unsafe if p.rows] if everything else aim.close(self.teacher)
 
-    def _rules(self) -> tuple[Decision, ...]:
+    def _decision_rules(self) -> tuple[Decision, ...]:
         """Which output decides, by every rule that has to agree."""
         return (self.task.decision,) if self.task.rule_told else ("argmin", "argmax")
 
-    def _compete(self, ties: list[Tie]) -> bool:
+    def _would_compete(self, ties: list[Tie]) -> bool:
         """Would a tie bind outputs that contend for the decision: in the domain, or where regions are all right?"""
-        before, _ = compared(self.task, self.aims, self.teacher, self.teacher)
+        before, _ = compared_outputs(self.task, self.aims, self.teacher, self.teacher)
         places = [(before, self.settings.tied_decisions)]
         # a domain is wide: what only competes within a region hardly shows in it
         places += [(aim.positives.y, self.settings.tied_in_regions) for aim in self.aims]
-        rules, named = self._rules(), {tie.outputs for tie in ties}
-        return any(contested(y, outputs, rule) > most for y, most in places for outputs in named for rule in rules)
+        rules, named = self._decision_rules(), {tie.outputs for tie in ties}
+        return any(
+            contested_share(y, outputs, rule) > most for y, most in places for outputs in named for rule in rules
+        )
 
-    def _affordable(self, change: Tensor) -> bool:
+    def _is_affordable(self, change: Tensor) -> bool:
         """Do the decisions and outputs stay what they are, nearly, over the domain and where regions are all right?"""
         s, student = self.settings, self.trained.at(change)
-        before, after = compared(self.task, self.aims, self.teacher, student)
+        before, after = compared_outputs(self.task, self.aims, self.teacher, student)
         moved = float((before - after).abs().mean() / before.abs().mean().clamp(min=1e-30))
         inside = [(aim.positives.y, evaluate(student, aim.positives.x)) for aim in self.aims]
         return moved <= s.tied_outputs and all(
-            difference(before, after, rule) <= s.tied_decisions
-            and all(difference(y, z, rule) <= s.tied_in_regions for y, z in inside)
-            for rule in self._rules()
+            behaviour_difference(before, after, rule) <= s.tied_decisions
+            and all(behaviour_difference(y, z, rule) <= s.tied_in_regions for y, z in inside)
+            for rule in self._decision_rules()
         )
 
-    def _prepared(self) -> LeastChange:
+    def _make_solver(self) -> LeastChange:
         """The solver for the present ridge and ties."""
         if self._metric is None:
-            self._metric = self._build()
-        ties = _flat(self.tied)
+            self._metric = self._build_metric()
+        ties = _flat_ties(self.tied)
         if self.layer is None or not ties:
             return LeastChange(*self._metric, ridge=self.ridge)
         size = len(self.trained)
         return LeastChange(
             *self._metric,
             ridge=self.ridge,
-            equations=equations(ties, self.layer, size),
-            reference=tied(ties, self.layer, size),
+            equations=tie_equations(ties, self.layer, size),
+            reference=tying_change(ties, self.layer, size),
         )
 
-    def _hunt(self) -> None:
+    def _hunt_hard_inputs(self) -> None:
         """Look for inputs that are close to unsafe now."""
-        hunt(self.aims, self.snapshot().float(), self.task.resample, self.generator, self._over)
+        hunt_hard_inputs(self.aims, self.snapshot().float(), self.task.resample, self.generator, self._over)
 
-    def _lack(self, change: Tensor) -> float:
-        return lacking(self.aims, self.trained.at(change))
+    def _worst_lack(self, change: Tensor) -> float:
+        return worst_lack(self.aims, self.trained.at(change))
 
-    def _step(self) -> None:
+    def _gauss_newton_step(self) -> None:
         """One Gauss-Newton step: constraints linearised at the network as it is, change counted from the original.
 
         The step is shortened to where the known hard inputs lack least; where no length helps, parameters are held
         more firmly from now on (Levenberg and Marquardt).
         """
         if self._solver is None:
-            self._solver = self._prepared()
+            self._solver = self._make_solver()
         student = self.trained.at(self.change)
         rows, wanted = [], []
         if self.layer is not None and self.tied:
             # the equations keep a tied row constant; that it stays large enough is a demand like others
-            constant, least = demands(_flat(self.tied), self.layer, len(self.trained))
+            constant, least = tie_demands(_flat_ties(self.tied), self.layer, len(self.trained))
             rows.append(constant)
             wanted.append(least)
         for aim in self.aims:
@@ -343,13 +356,13 @@ class Retrain:
         towards = self._solver.solve(torch.cat(rows), torch.cat(wanted)) - self.change
         reach = self.trained.reach(self.change, towards, self.task.max_change)
         self.held, towards = self.held or reach < 1, reach * towards
-        tried = [(self._lack(self.change + length * towards), length) for length in _LENGTHS]
+        tried = [(self._worst_lack(self.change + length * towards), length) for length in _LENGTHS]
         lack, length = min(tried, key=lambda pair: (pair[0], -pair[1]))
-        if lack >= self._lack(self.change):
+        if lack >= self._worst_lack(self.change):
             self.ridge *= _FIRMER
             self._solver = None
         self.change = self.change + length * towards
 
 
-def _flat(ties: dict[str, list[Tie]]) -> list[Tie]:
+def _flat_ties(ties: dict[str, list[Tie]]) -> list[Tie]:
     return [tie for some in ties.values() for tie in some]

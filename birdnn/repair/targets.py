@@ -24,7 +24,7 @@ _ROUNDING = 1e-6
 _PAIRS_PER_PASS = 1 << 24
 
 
-def projected(region: Region, y: Tensor, margin: float) -> Tensor:
+def project_outputs(region: Region, y: Tensor, margin: float) -> Tensor:
     """Outputs (n, outputs) moved until the region's margin is at least ``margin``, by about the shortest way.
 
     To be safe is to be outside one half-space of each unsafe polytope. Each choice of half-spaces (at most
@@ -42,7 +42,7 @@ def projected(region: Region, y: Tensor, margin: float) -> Tensor:
     for choice in islice(product(*(range(len(p.rows)) for p in polytopes)), _MAX_CHOICES):
         a = torch.stack([p.a[row] for p, row in zip(polytopes, choice, strict=True)]).to(start)
         b = torch.stack([p.b[row] for p, row in zip(polytopes, choice, strict=True)]).to(start)
-        moved = _cyclic(start, a, b + _OVERSHOOT * margin)
+        moved = _project_cyclically(start, a, b + _OVERSHOOT * margin)
         square = (moved - start).square().sum(1)
         # a choice that contradicts itself is no way out
         reached = region.margin(moved) >= margin - _ROUNDING * moved.abs().amax(1)
@@ -54,7 +54,7 @@ def projected(region: Region, y: Tensor, margin: float) -> Tensor:
     return result
 
 
-def _cyclic(y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def _project_cyclically(y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Project onto ``a[i] @ y >= b[i]``, one half-space after the other, several times."""
     sizes = a.square().sum(1).clamp(min=1e-12)
     for _ in range(_SWEEPS):
@@ -63,18 +63,20 @@ def _cyclic(y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return y
 
 
-def nearest(of: Tensor, among: Tensor) -> Tensor:
+def nearest_rows(of: Tensor, among: Tensor) -> Tensor:
     """For each row of ``of`` (n, k) the index of the closest row of ``among`` (m, k): (n,)."""
     step = max(1, _PAIRS_PER_PASS // max(1, len(among)))
     return torch.cat([torch.cdist(part, among).argmin(1) for part in torch.split(of, step)])
 
 
-def targets(region: Region, x: Tensor, y: Tensor, positives: SampleSet, pairing: Pairing, margin: float) -> Tensor:
+def imitation_targets(
+    region: Region, x: Tensor, y: Tensor, positives: SampleSet, pairing: Pairing, margin: float
+) -> Tensor:
     """What the outputs at ``x`` (n, inputs), now ``y`` (n, outputs), ought to be: (n, outputs).
 
     Points that have the margin keep their outputs. Without any positive sample only the projection is possible.
     """
-    goal = projected(region, y, margin)
+    goal = project_outputs(region, y, margin)
     # written to below, and `y` is the caller's
     goal = goal.clone() if goal is y else goal
     negative = region.margin(y) <= 0
@@ -83,9 +85,9 @@ def targets(region: Region, x: Tensor, y: Tensor, positives: SampleSet, pairing:
     if pairing == "input":
         # inputs count relative to how far they range; fixed ones differ by nothing and do not count
         width = (region.upper - region.lower).to(x).clamp(min=1e-12)
-        partner = nearest(x[negative] / width, positives.x.to(x) / width)
+        partner = nearest_rows(x[negative] / width, positives.x.to(x) / width)
     else:
-        partner = nearest(y[negative], positives.y.to(y))
+        partner = nearest_rows(y[negative], positives.y.to(y))
     # the partner satisfies the property, but need not have the margin
-    goal[negative] = projected(region, positives.y.to(y)[partner], margin)
+    goal[negative] = project_outputs(region, positives.y.to(y)[partner], margin)
     return goal

@@ -8,7 +8,7 @@ root.
 
 The price, what the tied outputs told apart, shows in the mean absolute error and not in the decisions; the caller
 measures both before it accepts. Between outputs that decide, a tie removes every boundary: of two actions that compete
-it leaves one. `contested` says how much there is to lose. The idea is ours.
+it leaves one. `contested_share` says how much there is to lose. The idea is ours.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Tie:
         return Tie(row, follower, max(least, float(values[:, flattest].median())), least)
 
 
-def contested(y: Tensor, outputs: Sequence[int], rule: Decision) -> float:
+def contested_share(y: Tensor, outputs: Sequence[int], rule: Decision) -> float:
     """How much of a decision is a contest of tied outputs, as a share of the points of ``y`` (n, outputs).
 
     Of two outputs that compete each comes first somewhere, with the other one second; where they are tied, one of them
@@ -85,7 +85,7 @@ def contested(y: Tensor, outputs: Sequence[int], rule: Decision) -> float:
     return max(min(pair) for pair in pairs)
 
 
-def tied(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor:
+def tying_change(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor:
     """The change, (parameters,), after which each follower follows and nothing else has moved."""
     change = torch.zeros(parameters, dtype=torch.float64)
     weight, bias = layer.weight.clone(), layer.bias.clone()
@@ -99,7 +99,7 @@ def tied(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor:
     return change
 
 
-def equations(ties: list[Tie], layer: OutputLayer, parameters: int) -> tuple[Tensor, Tensor]:
+def tie_equations(ties: list[Tie], layer: OutputLayer, parameters: int) -> tuple[Tensor, Tensor]:
     """What makes the rows independent of the input: ``rows @ change == values``.
 
     Returns:
@@ -115,7 +115,7 @@ def equations(ties: list[Tie], layer: OutputLayer, parameters: int) -> tuple[Ten
     return rows.flatten(0, 1), values.flatten()
 
 
-def demands(ties: list[Tie], layer: OutputLayer, parameters: int) -> tuple[Tensor, Tensor]:
+def tie_demands(ties: list[Tie], layer: OutputLayer, parameters: int) -> tuple[Tensor, Tensor]:
     """What makes the constants large enough: ``rows @ change >= values``, one row for each tie."""
     rows = torch.zeros(len(ties), parameters, dtype=torch.float64)
     values = torch.empty(len(ties), dtype=torch.float64)

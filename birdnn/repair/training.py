@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
-from birdnn.sample.pieces import in_memory
+from birdnn.sample.pieces import apply_in_memory
 
 _BATCH = 512
 
@@ -106,20 +106,20 @@ class Exam:
 
     def score(self, model: nn.Module) -> Score:
         """The model's, in evaluation mode; it is left in it."""
-        y = outputs(model, self.x)
+        y = model_outputs(model, self.x)
         loss = float(cross_entropy(y, self.y))
         # NaN compares with nothing: a model that became NaN has to lose, not to stand beside
         return Score(int((y.argmax(1) == self.y).sum()), -loss if loss == loss else -torch.inf, len(self.y))
 
 
-def outputs(model: nn.Module, x: Tensor) -> Tensor:
+def model_outputs(model: nn.Module, x: Tensor) -> Tensor:
     """What a model answers in evaluation mode, without gradients."""
     model.eval()
     with torch.no_grad():
-        return torch.cat([y for part in torch.split(x, _BATCH) for y in in_memory(model, part)])
+        return torch.cat([y for part in torch.split(x, _BATCH) for y in apply_in_memory(model, part)])
 
 
-def train(
+def train_model(
     model: nn.Module,
     lesson: Lesson,
     exam: Exam,
@@ -140,7 +140,7 @@ def train(
         epoch: told the number of epochs done and the best score so far; False ends the training.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    best, kept, since = exam.score(model), _state(model), 0
+    best, kept, since = exam.score(model), _copied_state(model), 0
     if not parameters or not epoch(0, best):
         return best
     batches = -(-len(lesson) // settings.batch)
@@ -157,13 +157,13 @@ def train(
 
     for number in range(1, settings.epochs + 1):
         model.train()
-        for places in _batches(len(lesson), settings.batch, generator):
-            in_memory(step, places)  # several smaller steps, where memory does not do for one
+        for places in _shuffled_batches(len(lesson), settings.batch, generator):
+            apply_in_memory(step, places)  # several smaller steps, where memory does not do for one
             schedule.step()
         score = exam.score(model)
         since += 1
         if score > best:
-            best, kept, since = score, _state(model), 0
+            best, kept, since = score, _copied_state(model), 0
         if not epoch(number, best) or since >= settings.patience:
             break
     model.load_state_dict(kept)
@@ -171,12 +171,12 @@ def train(
     return best
 
 
-def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def _shuffled_batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Batches of nearly equal size: batch normalisation wants none of a single example."""
     order = torch.randperm(n, generator=generator)
     return iter(order.tensor_split(-(-n // size)))
 
 
-def _state(model: nn.Module) -> dict[str, Tensor]:
+def _copied_state(model: nn.Module) -> dict[str, Tensor]:
     # deep: the dictionary holds the live tensors
     return copy.deepcopy(model.state_dict())

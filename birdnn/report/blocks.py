@@ -47,13 +47,13 @@ def blocks_table(found: BlockLocalisation, width: int) -> Table:
         cells = [str(rank) if rated else "-", readable(block.name)]
         cells += [f"{block.suspiciousness:.3f}" if block.suspiciousness is not None else "-", *numbers]
         if wide:
-            named = ", ".join(f"{readable(_short(n.node))} {n.channel}" for n in block.neurons)
+            named = ", ".join(f"{readable(_short_node_name(n.node))} {n.channel}" for n in block.neurons)
             cells += [f"{block.weights:,}", shape_text(block.entry), shape_text(block.exit), named]
         table.add_row(*(Text(cell, "bold" if rank == 1 else "") for cell in cells))
     return table
 
 
-def _short(node: str) -> str:
+def _short_node_name(node: str) -> str:
     """``/layer1/conv1/Conv`` is called conv1 inside its block."""
     parts = [part for part in node.split("/") if part]
     # Such paths are the exporter's (torch.onnx); other names have no parts to leave out.
@@ -68,7 +68,7 @@ def block_localize_summary(outcome: BlockLocalizeOutcome, width: int = 80) -> Re
     if ranking:
         title = Text(f"The most suspicious of {len(ranking)} blocks is {readable(ranking[0].name)}.", "bold")
     facts = facts_grid()
-    _told(facts, found)
+    _add_judging_facts(facts, found)
     add_fact(facts, "examples", f"{outcome.examples.path}: {outcome.examples.failing:,} of {outcome.examples.n:,} fail")
     add_fact(facts, "time", f"{outcome.wall_s:.1f} s")
     if outcome.interrupted:
@@ -76,7 +76,7 @@ def block_localize_summary(outcome: BlockLocalizeOutcome, width: int = 80) -> Re
     return Group(title, "", blocks_table(found, width), facts)
 
 
-def _told(facts: Table, found: BlockLocalisation) -> None:
+def _add_judging_facts(facts: Table, found: BlockLocalisation) -> None:
     near = found.near_failing + found.near_passing
     beside = f"; {found.near_failing:,} failing and {found.near_passing:,} passing neighbours" if near else ""
     within = f" within {found.radius:.3g} of each input" if near else ""
@@ -100,7 +100,7 @@ def block_repair_summary(outcome: ExampleRepair, width: int = 80) -> RenderableT
     parts.append(_methods_table(repair, width))
     facts = facts_grid()
     add_fact(facts, "block", f"{repair.block}: {repair.why}")
-    _told(facts, repair.localisation)
+    _add_judging_facts(facts, repair.localisation)
     for entry in repair.examples:
         add_fact(facts, ROLES[entry.role], f"{entry.path}: {entry.failing:,} of {entry.n:,} fail before")
     # Places are empty where no network was made, and then there is nothing to hold against the original.
@@ -152,12 +152,12 @@ def _methods_table(repair: BlockRepair, width: int) -> Table:
     if width >= _NARROW:
         for name in ("repaired", "broken", "free values", "time"):
             table.add_column(name, justify="right")
-    table.add_row("before", *(_cell(repair.before, role) for role in roles))
+    table.add_row("before", *(_accuracy_cell(repair.before, role) for role in roles))
     # The file that judges, as everywhere (`judging_role`): figures of the others had a say in the result.
     last = roles[-1]
     for place, entry in enumerate(repair.methods):
         cells = [f"{entry.name}" + ("" if entry.finished else " (cut short)")]
-        cells += [_cell(entry.accuracy, role) for role in roles]
+        cells += [_accuracy_cell(entry.accuracy, role) for role in roles]
         if width >= _NARROW:
             mine = entry.accuracy[last]
             cells += [f"{mine.repaired:,}", f"{mine.broken:,}", f"{entry.values:,}", f"{entry.seconds:.1f} s"]
@@ -165,5 +165,5 @@ def _methods_table(repair: BlockRepair, width: int) -> Table:
     return table
 
 
-def _cell(found: Mapping[str, Accuracy], role: str) -> str:
+def _accuracy_cell(found: Mapping[str, Accuracy], role: str) -> str:
     return share_text(found[role].share) if role in found else "-"

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from birdnn.records import Apart, CompareOutcome
-from birdnn.report.comparison_text import at_most, flip_text, found_in, headline, point_text, proved_in
-from birdnn.report.pages import Figures, environment
-from birdnn.report.publish import document
+from birdnn.report.comparison_text import at_most, compare_headline, flip_text, found_in, point_text, proved_in
+from birdnn.report.pages import Figures, template_environment
+from birdnn.report.publish import json_document
 from birdnn.report.words import Side
 
 
 def compare_page(outcome: CompareOutcome) -> str:
     """One HTML file: style inside, no script; every figure carries the exact value of the JSON."""
-    template = environment(markdown=False).get_template("compare.html.j2")
+    template = template_environment(markdown=False).get_template("compare.html.j2")
     return template.render(
         r=outcome,
-        headline=headline(outcome),
-        v=Figures(document(outcome, headline=headline(outcome))),
+        headline=compare_headline(outcome),
+        v=Figures(json_document(outcome, headline=compare_headline(outcome))),
         outputs=Side("Y", outcome.outputs),
-        tone=_tone(outcome),
+        tone=_banner_tone(outcome),
         found_in=lambda place: found_in(outcome, place),
         proved_in=lambda place: proved_in(outcome, place),
         at_most=at_most,
         where=lambda entry: point_text(outcome, entry),
         flip=lambda entry: flip_text(outcome, entry),
-        place_of=lambda entry: _index(outcome, entry),
+        place_of=lambda entry: _place_of_apart(outcome, entry),
         places=list(dict.fromkeys(entry.place for entry in outcome.apart)),
     )
 
 
-def _tone(outcome: CompareOutcome) -> str:
+def _banner_tone(outcome: CompareOutcome) -> str:
     # Worse than undecided: an input shows that B breaks what A was proved to keep.
     if outcome.disagreement or outcome.lost:
         return "bad"
@@ -36,6 +36,6 @@ def _tone(outcome: CompareOutcome) -> str:
     return "warn" if not_well or outcome.regressions or outcome.interrupted or outcome.timed_out else "good"
 
 
-def _index(outcome: CompareOutcome, entry: Apart) -> int:
+def _place_of_apart(outcome: CompareOutcome, entry: Apart) -> int:
     # By identity: `index` would compare whole inputs, and take the first of two that are equal.
     return next(place for place, each in enumerate(outcome.apart) if each is entry)

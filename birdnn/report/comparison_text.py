@@ -10,9 +10,9 @@ from rich.text import Text
 
 from birdnn.printable import readable
 from birdnn.records import Apart, CompareOutcome, Likeness, ProvedApart, Structure
-from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
+from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW, STYLES
-from birdnn.report.words import Side, percent, plain
+from birdnn.report.words import Side, percent, plain_number
 
 _SHOWN = 8
 _CHANGES = 24
@@ -25,7 +25,7 @@ _BECAME = {
 }
 
 
-def headline(outcome: CompareOutcome) -> str:
+def compare_headline(outcome: CompareOutcome) -> str:
     """The result in one sentence or two."""
     # A difference found beyond a proved bound, or a point that violates what was proved: no figure below can be
     # believed.
@@ -55,26 +55,33 @@ def headline(outcome: CompareOutcome) -> str:
 
 def compare_summary(outcome: CompareOutcome, width: int = 80) -> RenderableType:
     """The result in a sentence, then behaviour, outputs, where, parameters, properties, and what else there is."""
-    style = _style(outcome)
-    parts: list[RenderableType] = [Text(headline(outcome), style)]
+    style = _headline_style(outcome)
+    parts: list[RenderableType] = [Text(compare_headline(outcome), style)]
     files = facts_grid()
     add_fact(files, "A", outcome.before)
     add_fact(files, "B", outcome.after)
     parts.append(files)
-    for table in (_likeness(outcome, width), _outputs(outcome, width), _properties(outcome, width), _changes(outcome)):
+    for table in (
+        _likeness_table(outcome, width),
+        _outputs_table(outcome, width),
+        _properties_table(outcome, width),
+        _changes_table(outcome),
+    ):
         if table is not None and table.row_count:
             parts += [Text(), table]
     facts = facts_grid()
-    _where(facts, outcome)
-    _measured(facts, outcome)
-    _structure(facts, outcome.structure)
-    _bound(facts, outcome)
-    for kind, whose in _arithmetic(outcome).items():
+    _add_furthest_points(facts, outcome)
+    _add_measured(facts, outcome)
+    _add_structure(facts, outcome.structure)
+    _add_bounds(facts, outcome)
+    for kind, whose in _names_by_arithmetic(outcome).items():
         add_fact(facts, "arithmetic", f"{kind} ({', '.join(whose)})")
     add_fact(facts, "regressions", ", ".join(f"{name}: proved for A, not for B" for name in outcome.regressions))
     add_fact(facts, "disagreement", outcome.disagreement or "")
     add_notes(facts, outcome.notes)
-    add_fact(facts, "time", seconds(outcome.wall_s) + ("; the time limit cut it short" if outcome.timed_out else ""))
+    add_fact(
+        facts, "time", duration_text(outcome.wall_s) + ("; the time limit cut it short" if outcome.timed_out else "")
+    )
     return Group(*parts, facts)
 
 
@@ -96,13 +103,13 @@ def at_most(bound: ProvedApart | None) -> float | None:
     return max(bound.upper)
 
 
-def _style(outcome: CompareOutcome) -> str:
+def _headline_style(outcome: CompareOutcome) -> str:
     if outcome.disagreement or outcome.lost:
         return STYLES["violated"]
     return STYLES["unknown"] if outcome.regressions else "bold"
 
 
-def _likeness(outcome: CompareOutcome, width: int) -> Table:
+def _likeness_table(outcome: CompareOutcome, width: int) -> Table:
     table = plain_table()
     table.add_column("where", overflow="fold")
     decides = outcome.decision != "none"
@@ -122,18 +129,18 @@ def _likeness(outcome: CompareOutcome, width: int) -> Table:
         cells += ["-" if fidelity is None else f"{fidelity.mae:.2g}"]
         cells += [f"{found[0].size:.3g}" if found else "0", "-" if bound is None else f"{bound:.3g}"]
         if width >= NARROW:
-            cells += [_lost(entry), f"{0 if fidelity is None else fidelity.n:,}"]
+            cells += [_newly_violating_cell(entry), f"{0 if fidelity is None else fidelity.n:,}"]
         table.add_row(*map(Text, cells))
     return table
 
 
-def _lost(entry: Likeness) -> str:
+def _newly_violating_cell(entry: Likeness) -> str:
     if entry.drawdown is None or entry.drawdown.share is None:
         return "-"
     return percent(entry.drawdown.share)
 
 
-def _outputs(outcome: CompareOutcome, width: int) -> Table | None:
+def _outputs_table(outcome: CompareOutcome, width: int) -> Table | None:
     """Output by output, in the first place."""
     if not outcome.likeness or not outcome.likeness[0].per_output:
         return None
@@ -161,7 +168,7 @@ def _outputs(outcome: CompareOutcome, width: int) -> Table | None:
     return table
 
 
-def _properties(outcome: CompareOutcome, width: int) -> Table:
+def _properties_table(outcome: CompareOutcome, width: int) -> Table:
     table = plain_table()
     table.add_column("property", overflow="fold")
     for name in ("A", "B", ""):
@@ -178,12 +185,12 @@ def _properties(outcome: CompareOutcome, width: int) -> Table:
             Text(prop.after, STYLES[prop.after]),
             Text(prop.became, _BECAME[prop.became]),
             *boxes,
-            f"{seconds(prop.before_s)}, {seconds(prop.after_s)}",
+            f"{duration_text(prop.before_s)}, {duration_text(prop.after_s)}",
         )
     return table
 
 
-def _changes(outcome: CompareOutcome) -> Table:
+def _changes_table(outcome: CompareOutcome) -> Table:
     table = plain_table()
     table.add_column("layer", justify="right")
     table.add_column("parameters", overflow="fold")
@@ -207,14 +214,14 @@ def point_text(outcome: CompareOutcome, entry: Apart) -> str:
     """An input in raw units where they are known, else in network units."""
     side, values = Side("X", outcome.inputs), entry.x_raw or entry.x
     shown = (
-        f"{side.name(place)} {plain(value)}" + (f" {side.unit(place)}" if side.unit(place) else "")
+        f"{side.name(place)} {plain_number(value)}" + (f" {side.unit(place)}" if side.unit(place) else "")
         for place, value in enumerate(values[:_SHOWN])
     )
     more = f", ... ({len(values)} inputs)" if len(values) > _SHOWN else ""
     return ", ".join(shown) + more
 
 
-def _arithmetic(outcome: CompareOutcome) -> dict[str, list[str]]:
+def _names_by_arithmetic(outcome: CompareOutcome) -> dict[str, list[str]]:
     """What answers speak about -> which: ``prop_2 in A``, or ``prop_2`` where both do."""
     found: dict[str, list[str]] = {}
     for prop in outcome.properties:
@@ -227,7 +234,7 @@ def _arithmetic(outcome: CompareOutcome) -> dict[str, list[str]]:
     return found
 
 
-def _where(facts: Table, outcome: CompareOutcome) -> None:
+def _add_furthest_points(facts: Table, outcome: CompareOutcome) -> None:
     """The furthest point and the clearest change of decision, in the first place where there is one."""
     side, places = Side("Y", outcome.outputs), list(dict.fromkeys(entry.place for entry in outcome.apart))
     for place in places[:1]:
@@ -247,7 +254,7 @@ def flip_text(outcome: CompareOutcome, entry: Apart) -> str:
     return f"{names[0]} in A, {names[1]} in B, each by at least {entry.size:.3g}"
 
 
-def _measured(facts: Table, outcome: CompareOutcome) -> None:
+def _add_measured(facts: Table, outcome: CompareOutcome) -> None:
     """The intervals of the first place, and how decisions changed there."""
     add_fact(facts, "domain", outcome.domain.source if outcome.domain else outcome.likeness_note)
     if not outcome.likeness:
@@ -266,7 +273,7 @@ def _measured(facts: Table, outcome: CompareOutcome) -> None:
     add_fact(facts, "decisions changed", ", ".join(moved) + more)
 
 
-def _structure(facts: Table, found: Structure) -> None:
+def _add_structure(facts: Table, found: Structure) -> None:
     if found.same_file:
         add_fact(facts, "files", "both hold the same bytes")
     words = {
@@ -281,7 +288,7 @@ def _structure(facts: Table, found: Structure) -> None:
         add_fact(facts, "parameters", f"none of {found.compared:,} differs")
 
 
-def _bound(facts: Table, outcome: CompareOutcome) -> None:
+def _add_bounds(facts: Table, outcome: CompareOutcome) -> None:
     if outcome.likeness:
         engines = ", ".join(dict.fromkeys(name for entry in outcome.apart for name in entry.replayed_by))
         told = f"by search, run on the files by {engines}; a larger one may exist"
@@ -289,7 +296,7 @@ def _bound(facts: Table, outcome: CompareOutcome) -> None:
     # One method and one arithmetic for all places; what is spent is summed over them.
     for entry in outcome.proved_apart[:1]:
         boxes = sum(each.boxes for each in outcome.proved_apart)
-        spent = seconds(sum(each.seconds for each in outcome.proved_apart))
+        spent = duration_text(sum(each.seconds for each in outcome.proved_apart))
         add_fact(facts, "proved at most", f"{entry.method}, {boxes:,} boxes, {spent}; {entry.arithmetic}")
         if not entry.complete:
             add_fact(facts, "", "not tight yet: --bound S gives it more time")

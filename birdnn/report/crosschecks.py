@@ -20,7 +20,7 @@ _STYLES = {
 }
 
 
-def matrix(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> RenderableType:
+def verdict_matrix(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> RenderableType:
     """Property by engine: answer, arithmetic, time, remark."""
     table = plain_table()
     for title in ("property", "engine", "answer"):

@@ -17,12 +17,12 @@ def doctor_summary(outcome: DoctorOutcome, width: int = 80) -> RenderableType:
     table.add_column("for", overflow="fold", max_width=max(20, width // 2))
     grid = facts_grid()
     for state in outcome.states:
-        table.add_row(Text(state.name), Text(state.version or "-"), _state(state), Text(state.role))
-        add_fact(grid, state.name, "; ".join(part for part in (state.note, _get(state)) if part))
+        table.add_row(Text(state.name), Text(state.version or "-"), _state_text(state), Text(state.role))
+        add_fact(grid, state.name, "; ".join(part for part in (state.note, _install_hint(state)) if part))
     return Group(table, grid)
 
 
-def _state(state: EngineState) -> Text:
+def _state_text(state: EngineState) -> Text:
     # Not asked, which is neither usable nor broken: engines are run with --try only, as loading them takes seconds.
     if state.usable is None:
         return Text("there", "green")
@@ -31,5 +31,5 @@ def _state(state: EngineState) -> Text:
     return Text("missing", "bold yellow") if state.version is None else Text("not usable", "bold red")
 
 
-def _get(state: EngineState) -> str:
+def _install_hint(state: EngineState) -> str:
     return f"to get it: {state.install}" if state.install else ""

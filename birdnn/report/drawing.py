@@ -42,10 +42,10 @@ _NAME = re.compile(r'(\bid="|\bhref="#|url\(#)([^")]+)')
 
 
 PLAIN_TEXT = matplotlib.RcParams({"text.parse_math": False})
-"""The part of `style` without which a name with two dollars is taken for a formula, and refused where it is none."""
+"""The part of `picture_style` without which a name with two dollars is taken for a formula, and refused where it is none."""
 
 
-def style() -> matplotlib.RcParams:
+def picture_style() -> matplotlib.RcParams:
     """For ``with matplotlib.rc_context(style())``: figures are made and saved inside of it."""
     return matplotlib.RcParams(_STYLE)
 
@@ -64,7 +64,7 @@ class Drawing:
 
     def svg(self) -> str:
         """An ``<svg>`` element to put into a page or a file: a title, a description, identifiers of its own."""
-        text = self._saved("svg").decode("utf-8")
+        text = self._saved_bytes("svg").decode("utf-8")
         # Without the XML declaration and the DOCTYPE, which have no place inside of a page.
         body = text[text.index("<svg") :]
         # numbered as they come: Matplotlib names clips by coordinates whose last digits differ from run to run
@@ -84,13 +84,13 @@ class Drawing:
     def data(self, kind: Kind) -> bytes:
         """The picture as a file."""
         if kind == "png":
-            return self._saved("png")
+            return self._saved_bytes("png")
         return f'<?xml version="1.0" encoding="utf-8"?>\n{self.svg()}'.encode()
 
-    def _saved(self, kind: Kind) -> bytes:
+    def _saved_bytes(self, kind: Kind) -> bytes:
         buffer = io.BytesIO()
         # Once more: salt and kind of text are read when the file is made, not when the figure is.
-        with matplotlib.rc_context(style()):
+        with matplotlib.rc_context(picture_style()):
             # A date, or Matplotlib's version, would make other bytes of the same data.
             dateless = {"Date": None, "Creator": None, "Format": None, "Type": None}
             metadata = dateless if kind == "svg" else {"Software": None, "Title": readable(self.title)}

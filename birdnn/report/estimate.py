@@ -10,9 +10,9 @@ from rich.text import Text
 
 from birdnn.printable import readable
 from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
-from birdnn.report.tables import add_fact, facts_grid, plain_table, seconds
+from birdnn.report.tables import add_fact, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW
-from birdnn.report.witnesses import ran
+from birdnn.report.witnesses import replay_text
 from birdnn.report.words import percent
 
 _SHOWN_INPUTS = 8
@@ -26,7 +26,9 @@ def estimate_summary(outcome: EstimateOutcome, width: int = 80) -> RenderableTyp
     table.add_column("samples", justify="right")
     table.add_column("violations", justify="right")
     table.add_column("rate", justify="right")
-    table.add_column("interval" if not outcome.properties else f"{_confidence(outcome.properties[0].bound)} interval")
+    table.add_column(
+        "interval" if not outcome.properties else f"{_confidence_text(outcome.properties[0].bound)} interval"
+    )
     if wide:
         table.add_column("samples/s", justify="right")
     for entry in outcome.properties:
@@ -36,29 +38,29 @@ def estimate_summary(outcome: EstimateOutcome, width: int = 80) -> RenderableTyp
             Text(readable(entry.name)),
             f"{entry.n:,}",
             Text(f"{entry.violations:,}", style),
-            number(entry.rate or 0.0),
-            _interval(entry.interval),
+            probability_text(entry.rate or 0.0),
+            _interval_text(entry.interval),
             *([speed] if wide else []),
         )
     grid = facts_grid()
     add_fact(grid, "measure", outcome.measure)
     for entry in outcome.properties:
-        _statements(grid, entry)
-    _confidences(grid, outcome)
+        _add_statements(grid, entry)
+    _add_shared_confidence(grid, outcome)
     for execution in dict.fromkeys(entry.bound.execution for entry in outcome.properties):
         add_fact(grid, "sampled", f"{execution}; seed {outcome.request.seed}")
-    add_fact(grid, "time", seconds(outcome.wall_s))
+    add_fact(grid, "time", duration_text(outcome.wall_s))
     for note in outcome.notes:
         add_fact(grid, "note", note)
     return Group(table, grid)
 
 
-def number(value: float) -> str:
+def probability_text(value: float) -> str:
     """A probability as people read it: ``0``, ``0.012``, ``9.1e-07``."""
     return f"{value:.2g}"
 
 
-def at_most(value: float) -> str:
+def upper_bound_text(value: float) -> str:
     """An upper bound with three digits, rounded up: what is printed is stated."""
     if value <= 0 or value >= 1:
         return f"{value:g}"
@@ -73,25 +75,25 @@ def at_most(value: float) -> str:
 
 def quiet_line(outcome: EstimateOutcome) -> str:
     """For programs that read one line: each property with violations, samples and the bound stated."""
-    return "; ".join(f"{e.name} {e.violations}/{e.n} <={at_most(e.bound.epsilon)}" for e in outcome.properties)
+    return "; ".join(f"{e.name} {e.violations}/{e.n} <={upper_bound_text(e.bound.epsilon)}" for e in outcome.properties)
 
 
-def _interval(interval: Interval) -> str:
-    return f"{number(interval.lower)} .. {at_most(interval.upper)}"
+def _interval_text(interval: Interval) -> str:
+    return f"{probability_text(interval.lower)} .. {upper_bound_text(interval.upper)}"
 
 
-def _confidence(bound: PacBound) -> str:
+def _confidence_text(bound: PacBound) -> str:
     return percent(1 - bound.delta)
 
 
-def _statements(grid: Table, entry: PropertyEstimate) -> None:
+def _add_statements(grid: Table, entry: PropertyEstimate) -> None:
     bound = entry.bound
     asked = ""
     if entry.asked is not None:
         asked = f"; {entry.asked:g} was asked for" + (" and is reached" if entry.reached else " and not reached")
     stop = ", whenever one stops" if bound.anytime else ""
-    share = f"at most {at_most(bound.epsilon)} of the measure ({bound.measure}) violates it"
-    add_fact(grid, entry.name, f"{share}, confidence {_confidence(bound)}{stop}{asked}")
+    share = f"at most {upper_bound_text(bound.epsilon)} of the measure ({bound.measure}) violates it"
+    add_fact(grid, entry.name, f"{share}, confidence {_confidence_text(bound)}{stop}{asked}")
     if entry.rare is not None:
         add_fact(grid, "  by splitting", _rare_text(entry.rare))
     for surrogate in entry.surrogates:
@@ -99,7 +101,7 @@ def _statements(grid: Table, entry: PropertyEstimate) -> None:
     if entry.counterexample is not None:
         x = ", ".join(f"{v:.6g}" for v in entry.counterexample.x[:_SHOWN_INPUTS])
         more = f" (of {len(entry.counterexample.x)})" if len(entry.counterexample.x) > _SHOWN_INPUTS else ""
-        by = ran(entry.counterexample.replayed_by, entry.counterexample.exactly)
+        by = replay_text(entry.counterexample.replayed_by, entry.counterexample.exactly)
         by_splitting = entry.rare is not None and entry.rare.estimate
         # Draws that violate speak about the measure. Where none did, it has to be said that this point was hunted for.
         found = "" if entry.violations else "found by splitting, " if by_splitting else "found by an attack, "
@@ -114,7 +116,7 @@ def _rare_text(event: RareEvent) -> str:
         return f"no violation found in {runs} ({event.measure}); that bounds nothing"
     spread = "" if event.log10_se is None else f", give or take a factor of {10**event.log10_se:.2f}"
     some = runs if arrived == len(event.repetitions) else f"{arrived} of {runs} found a violation"
-    share = f"about {number(event.estimate)} of the measure ({event.measure}) violates it"
+    share = f"about {probability_text(event.estimate)} of the measure ({event.measure}) violates it"
     return f"{share}{spread} ({some}); an estimate, no bound"
 
 
@@ -125,13 +127,13 @@ def _surrogate_text(surrogate: Surrogate, entry: PropertyEstimate) -> str:
     sign = "positive all over the region" if surrogate.lowest > 0 else "not positive all over the region"
     return (
         f"{where}least value {surrogate.lowest:.3g}, {sign}; below the margin on all but "
-        f"{at_most(surrogate.epsilon)} of the measure ({entry.bound.measure}), "
+        f"{upper_bound_text(surrogate.epsilon)} of the measure ({entry.bound.measure}), "
         f"confidence {percent(1 - surrogate.delta)}, "
         f"n = {surrogate.n:,}, error {surrogate.error:.3g}"
     )
 
 
-def _confidences(grid: Table, outcome: EstimateOutcome) -> None:
+def _add_shared_confidence(grid: Table, outcome: EstimateOutcome) -> None:
     """How the error probability is shared."""
     request, count = outcome.request, len(outcome.properties)
     parts = [f"{count} properties"] if count > 1 else []

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from birdnn.records import FetchOutcome
-from birdnn.report.tables import add_fact, facts_grid, seconds
+from birdnn.report.tables import add_fact, duration_text, facts_grid
 
 
 def fetch_summary(outcome: FetchOutcome) -> RenderableType:
@@ -23,7 +23,7 @@ def fetch_summary(outcome: FetchOutcome) -> RenderableType:
     )
     add_fact(facts, "from", outcome.origin if fetched else "")
     add_fact(facts, "whose", outcome.terms)
-    add_fact(facts, "time", seconds(outcome.wall_s))
+    add_fact(facts, "time", duration_text(outcome.wall_s))
     # What is there already is kept, so the same command goes on where it stopped.
     add_fact(facts, "next", outcome.example if outcome.complete else "the same command again")
     return Group(Text(_headline(outcome, fetched)), facts)

@@ -21,10 +21,10 @@ from birdnn.records import (
     PropertyRepair,
     RepairOutcome,
     Tone,
-    as_asked,
+    behaves_as_asked,
 )
 from birdnn.report.risks_blocks import ROLES, judging_role
-from birdnn.report.words import percent, rounded, sides
+from birdnn.report.words import network_sides, percent, rounded_text
 
 _USEFUL = 10.0
 """A proved bound of so many times what was found says something."""
@@ -52,24 +52,24 @@ class Said:
         return f"{self.word}: {self.rest}"
 
 
-def said(report: PropertyRepair) -> Said:
+def result_in_words(report: PropertyRepair) -> Said:
     """What came of a repair by properties."""
     # Before anything is counted: where evidence contradicts itself no figure of it can be trusted.
-    if contradicted(report):
+    if is_contradicted(report):
         told = (
             "two engines, a proof and a sample, or prover and checker contradict each other. "
             "Trust neither before it is understood."
         )
         return Said(word="Contradictory evidence", rest=told, tone="bad")
-    word, tone = _word(report)
-    reserves = still_violated(report), not_looked_at(report), report.regressions, lost_points(report)
+    word, tone = _word_and_tone(report)
+    reserves = still_violated(report), not_looked_at(report), report.regressions, has_lost_points(report)
     # Green is only what leaves nothing to look at; a tone is never made better here.
     if tone == "good" and any(reserves):
         tone = "warn"
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
 
-def said_of_examples(report: ExampleRepair) -> Said:
+def examples_in_words(report: ExampleRepair) -> Said:
     """What came of a repair by labelled examples, told by those that judge it."""
     # By the file, not by the result: an end by time or by the user leaves the same result, and no network.
     if report.out is None:
@@ -88,7 +88,7 @@ def said_of_examples(report: ExampleRepair) -> Said:
     return Said(word="Repaired as far as the examples see", rest=told, tone="warn")
 
 
-def contradicted(report: PropertyRepair) -> bool:
+def is_contradicted(report: PropertyRepair) -> bool:
     """Does some evidence speak against other evidence?"""
     return bool(report.disagreement) or (report.certificate is not None and report.certificate.answer == "rejected")
 
@@ -111,15 +111,15 @@ def behaviour_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not 
 
 def still_violated(report: PropertyRepair) -> list[str]:
     """Properties that apply to the network, were not asked about, and are violated in what is handed over."""
-    return [entry.name for entry in report.watched if _now(entry, report) == "violated"]
+    return [entry.name for entry in report.watched if _guarantee_now(entry, report) == "violated"]
 
 
 def not_looked_at(report: PropertyRepair) -> list[str]:
     """Such properties that were decided before, and of which nobody knows what they are now."""
-    return [e.name for e in report.watched if _now(e, report) is None and e.before in ("violated", "proved")]
+    return [e.name for e in report.watched if _guarantee_now(e, report) is None and e.before in ("violated", "proved")]
 
 
-def partly(report: PropertyRepair) -> bool:
+def is_partly_repaired(report: PropertyRepair) -> bool:
     """Of as many properties as possible: is a network written that proves more of them, and loses none?"""
     # The result is "violated" of a network that repairs some and not all; what it has won is in the properties.
     won = any(prop.after == "proved" and prop.before != "proved" for prop in report.properties)
@@ -127,12 +127,12 @@ def partly(report: PropertyRepair) -> bool:
     return report.result == "violated" and written and won and not report.regressions
 
 
-def lost_points(report: PropertyRepair) -> bool:
+def has_lost_points(report: PropertyRepair) -> bool:
     """Does the network that was written violate a property at sampled points where the original did not?"""
     return report.out is not None and bool(report.drawdown.share)
 
 
-def _now(entry: ApplicableOutcome, report: PropertyRepair) -> str | None:
+def _guarantee_now(entry: ApplicableOutcome, report: PropertyRepair) -> str | None:
     """What is known of the network that is handed over, which is the original where no other was written."""
     return entry.before if report.out is None else entry.after
 
@@ -146,7 +146,7 @@ def behaviour_words(entry: KeptAt, report: PropertyRepair) -> str:
         return f"{moved} on {entry.where}"
     # A rule that nobody stated is none: both figures are told, neither as the share of decisions kept.
     if report.decision == "none":
-        both = f"{_both(entry)} on {entry.where}, {moved}"
+        both = f"{_either_rule_words(entry)} on {entry.where}, {moved}"
         return f"decisions not measured, for nobody says which output decides: {both}"
     shares = {"argmin": entry.argmin_agreement, "argmax": entry.argmax_agreement}
     own, other = shares.pop(report.decision), shares.popitem()
@@ -160,13 +160,13 @@ def change_words(found: Preservation, report: PropertyRepair) -> str:
     """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``."""
     # Infinite where nothing is known: never useful.
     useful = found.proved <= _USEFUL * found.found
-    most = rounded(found.proved, ROUND_CEILING)
+    most = rounded_text(found.proved, ROUND_CEILING)
     proved = f"at most {most} proved over the reals" if useful else "nothing near it proved"
     asked = report.request.max_difference
     told = "" if asked is None else f" ({asked:g} asked for)"
     exactly = "; the checker finds constants, exactly" if found.constants else ""
     # The largest change lies between both: the found one is rounded down, the proved one up.
-    return f"{rounded(found.found, ROUND_FLOOR)} found, {proved}{told}, anywhere in {found.where}{exactly}"
+    return f"{rounded_text(found.found, ROUND_FLOOR)} found, {proved}{told}, anywhere in {found.where}{exactly}"
 
 
 def decided_words(found: Preservation) -> str:
@@ -186,13 +186,13 @@ def right_words(entry: KeptAt) -> str:
     return f"right at {before} of {entry.labelled:,} before and {after} now"
 
 
-def _both(entry: KeptAt) -> str:
+def _either_rule_words(entry: KeptAt) -> str:
     pairs = (("least", entry.argmin_agreement), ("greatest", entry.argmax_agreement))
     told = (f"the {word} output stays the {word} at {percent(share)}" for word, share in pairs if share is not None)
     return " and ".join(told)
 
 
-def _word(report: PropertyRepair) -> tuple[str, Tone]:
+def _word_and_tone(report: PropertyRepair) -> tuple[str, Tone]:
     match report.result:
         case "nothing_to_repair":
             return "Nothing to repair", "good"
@@ -208,7 +208,7 @@ def _word(report: PropertyRepair) -> tuple[str, Tone]:
             seen = "Repaired as far as sampling sees, not proved" if report.out else "Undecided"
             return seen, "warn"
         case _:
-            return ("Partly repaired", "warn") if partly(report) else ("Not repaired", "bad")
+            return ("Partly repaired", "warn") if is_partly_repaired(report) else ("Not repaired", "bad")
 
 
 def _sentences(report: PropertyRepair) -> Iterator[str]:
@@ -219,11 +219,11 @@ def _sentences(report: PropertyRepair) -> Iterator[str]:
     # Losses first: who reads one sentence more than the count reads these.
     yield from _about_others(report)
     yield from _about_regressions(report)
-    if lost_points(report):
+    if has_lost_points(report):
         yield f"Newly violated: {percent(report.drawdown.share or 0)} of the sampled points of {report.drawdown.worst}."
     if report.out is not None:
         yield from _about_behaviour(report)
-    yield from _about_the_end(report, failed=report.result == "violated" and not partly(report))
+    yield from _about_the_end(report, failed=report.result == "violated" and not is_partly_repaired(report))
 
 
 def _about_the_end(report: RepairOutcome, *, failed: bool) -> Iterator[str]:
@@ -266,7 +266,7 @@ def _about_regressions(report: PropertyRepair) -> Iterator[str]:
 def _about_behaviour(report: PropertyRepair) -> Iterator[str]:
     found = report.behaviour
     if found:
-        yield f"Kept: {behaviour_words(told_of(report), report)}."
+        yield f"Kept: {behaviour_words(worst_kept_place(report), report)}."
     elif report.fidelity is not None:
         share = report.fidelity.decision_agreement
         same = "" if share is None else f"{percent(share)} same decision ({report.decision}), "
@@ -277,7 +277,7 @@ def _about_behaviour(report: PropertyRepair) -> Iterator[str]:
         if told := right_words(one):
             yield f"On {one.where}: {told}."
     # What was asked for, at the place that the headline tells: beyond the regions it is less than elsewhere.
-    if report.behaviour_kept == "badly kept" and found and told_of(report).ground == "beyond":
+    if report.behaviour_kept == "badly kept" and found and worst_kept_place(report).ground == "beyond":
         least = percent(LEAST_BEYOND)
         yield f"Asked for there, where nobody said that it matters, is the same decision at {least} at least."
     elif report.behaviour_kept == "badly kept":
@@ -292,29 +292,29 @@ def _about_behaviour(report: PropertyRepair) -> Iterator[str]:
         yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
 
 
-def told_of(report: PropertyRepair) -> KeptAt:
+def worst_kept_place(report: PropertyRepair) -> KeptAt:
     """The place that is told of several: the worst of those that are badly kept, or else of those that matter."""
-    bad = [one for one in report.behaviour if not well_kept(one, report)]
+    bad = [one for one in report.behaviour if not is_well_kept(one, report)]
     mattering = bad or [one for one in report.behaviour if one.ground != "beyond"] or report.behaviour
     # The fewest decisions; among equals the outputs that moved most for their size, which may be zero.
-    return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
+    return min(mattering, key=lambda one: (_agreement_or_one(one), -one.mae / max(one.size, 1e-30)))
 
 
-def well_kept(entry: KeptAt, report: PropertyRepair) -> bool:
+def is_well_kept(entry: KeptAt, report: PropertyRepair) -> bool:
     """Is as much kept at this place as was asked for? Beyond the regions nobody asked for much."""
     if entry.ground == "beyond":
-        return _share(entry) >= LEAST_BEYOND
+        return _agreement_or_one(entry) >= LEAST_BEYOND
     agreement, min_agreement, max_mae = entry.decision_agreement, report.request.min_agreement, report.request.max_mae
-    return as_asked(agreement, entry.mae, entry.size, min_agreement=min_agreement, max_mae=max_mae)
+    return behaves_as_asked(agreement, entry.mae, entry.size, min_agreement=min_agreement, max_mae=max_mae)
 
 
-def _share(entry: KeptAt) -> float:
+def _agreement_or_one(entry: KeptAt) -> float:
     return 1.0 if entry.decision_agreement is None else entry.decision_agreement
 
 
 def tied_words(report: PropertyRepair) -> str:
     """``"Y_3 follows Y_2, Y_4 is constant"``."""
-    _, outputs = sides(report)
+    _, outputs = network_sides(report)
     told = [
         f"{outputs.name(tie.output)} follows {' and '.join(outputs.name(k) for k in tie.follows)}"
         if tie.follows

@@ -19,7 +19,7 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:birdnn:attestation:repair:v1"
 
 
-def statement(report: SafetyReport) -> dict[str, Any]:
+def intoto_statement(report: SafetyReport) -> dict[str, Any]:
     """The statement; its subject is the network that is handed over, repaired or found in order."""
     outcome = report.outcome
     by_role: dict[str, list[EvidenceFile]] = {}
@@ -29,7 +29,7 @@ def statement(report: SafetyReport) -> dict[str, Any]:
     subject = by_role.get("network after", [before])[0]
     return {
         "_type": STATEMENT,
-        "subject": [_resource(subject)],
+        "subject": [_resource_descriptor(subject)],
         "predicateType": PREDICATE,
         "predicate": {
             "tool": {
@@ -43,36 +43,36 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             "tone": report.summary.tone,
             "behaviourKept": behaviour_word(outcome),
             "semantics": None,
-            "networkBefore": _resource(before),
-            "networkAfter": _resource(by_role["network after"][0]) if "network after" in by_role else None,
+            "networkBefore": _resource_descriptor(before),
+            "networkAfter": _resource_descriptor(by_role["network after"][0]) if "network after" in by_role else None,
             "properties": [],
             "examples": [],
             "certificate": None,
             "checker": None,
-            "outcomeFile": _resource(by_role["outcome"][0]),
+            "outcomeFile": _resource_descriptor(by_role["outcome"][0]),
             "invocation": {"command": shlex.join(outcome.request.command), "seed": outcome.request.seed},
             "residualRisks": [
                 {"weight": risk.weight, "topic": risk.topic} for risk in report.risks if risk.weight in ("stop", "open")
             ],
         }
-        | _evidence(outcome, by_role),
+        | _evidence_fields(outcome, by_role),
     }
 
 
-def _evidence(outcome: AnyRepair, by_role: Mapping[str, Sequence[EvidenceFile]]) -> dict[str, Any]:
+def _evidence_fields(outcome: AnyRepair, by_role: Mapping[str, Sequence[EvidenceFile]]) -> dict[str, Any]:
     """What the repair rests on; fields that are not here have nothing to say."""
     if not isinstance(outcome, PropertyRepair):
-        return {"examples": _examples(outcome.blocks, by_role)}
+        return {"examples": _example_entries(outcome.blocks, by_role)}
     stored, found = outcome.certificate, by_role.get("certificate", [])
     return {
         "semantics": outcome.semantics,
-        "properties": [_property(prop) for prop in outcome.properties],
-        "certificate": _resource(found[0]) if found else None,
+        "properties": [_property_entry(prop) for prop in outcome.properties],
+        "certificate": _resource_descriptor(found[0]) if found else None,
         "checker": stored.checked if stored else None,
     }
 
 
-def _property(prop: PropertyOutcome) -> dict[str, Any]:
+def _property_entry(prop: PropertyOutcome) -> dict[str, Any]:
     return {
         "name": prop.name,
         "digest": {"sha256": prop.sha256},
@@ -82,11 +82,11 @@ def _property(prop: PropertyOutcome) -> dict[str, Any]:
     }
 
 
-def _examples(repair: BlockRepair, by_role: Mapping[str, Sequence[EvidenceFile]]) -> list[dict[str, Any]]:
+def _example_entries(repair: BlockRepair, by_role: Mapping[str, Sequence[EvidenceFile]]) -> list[dict[str, Any]]:
     """What a repair by labelled examples rests on: each file, and how many of it are right."""
     ours = repair.methods[0].accuracy
     return [
-        _resource(by_role[f"{ROLES[entry.role]} examples"][0])
+        _resource_descriptor(by_role[f"{ROLES[entry.role]} examples"][0])
         | {
             "role": entry.role,
             "n": entry.n,
@@ -97,7 +97,7 @@ def _examples(repair: BlockRepair, by_role: Mapping[str, Sequence[EvidenceFile]]
     ]
 
 
-def _resource(entry: EvidenceFile) -> dict[str, Any]:
+def _resource_descriptor(entry: EvidenceFile) -> dict[str, Any]:
     """An in-toto ResourceDescriptor."""
     # As recorded, not as found: the evidence is about these bytes. No path, which means nothing elsewhere.
     return {"name": Path(entry.path).name, "digest": {"sha256": entry.recorded_sha256}}

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from birdnn.printable import readable
 from birdnn.records import LocalizeOutcome, PropertyLocalisation
-from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
+from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW
 from birdnn.report.words import percent
 
@@ -21,17 +21,17 @@ def localize_summary(outcome: LocalizeOutcome, width: int = 80) -> RenderableTyp
     """For each property the most responsible neurons and the check by interventions, then what was found on the way."""
     parts: list[RenderableType] = []
     for answer in outcome.answers:
-        parts += [*_answer(answer, outcome, width), Text()]
+        parts += [*_answer_parts(answer, outcome, width), Text()]
     facts = facts_grid()
     if any(answer.layers for answer in outcome.answers):
         add_fact(facts, "responsibility", FORMS[outcome.request.form])
         add_fact(facts, "counted", "layers and neurons from 0, from the input to the output")
-    add_fact(facts, "time", seconds(outcome.wall_s))
+    add_fact(facts, "time", duration_text(outcome.wall_s))
     add_notes(facts, outcome.notes)
     return Group(*parts[:-1], facts)
 
 
-def _answer(answer: PropertyLocalisation, outcome: LocalizeOutcome, width: int) -> list[RenderableType]:
+def _answer_parts(answer: PropertyLocalisation, outcome: LocalizeOutcome, width: int) -> list[RenderableType]:
     if not answer.layers:
         # Why there is nothing to localise is the answer, and no error.
         return [Text(f"{readable(answer.name)}: {readable(answer.note)}.", "bold yellow")]
@@ -46,11 +46,11 @@ def _answer(answer: PropertyLocalisation, outcome: LocalizeOutcome, width: int) 
         numbers = (f"{entry.responsibility:.4g}", f"{entry.positive_mean:.4g}", f"{entry.negative_mean:.4g}")
         table.add_row(str(entry.rank), str(entry.layer), str(entry.neuron), *numbers, *node)
     facts = facts_grid()
-    add_fact(facts, "samples", _samples(answer))
-    return [title, table, facts, *_checks(answer)]
+    add_fact(facts, "samples", _samples_text(answer))
+    return [title, table, facts, *_check_parts(answer)]
 
 
-def _samples(answer: PropertyLocalisation) -> str:
+def _samples_text(answer: PropertyLocalisation) -> str:
     # Points of an attack are no sample of the region: their number says nothing of how often it is violated.
     if answer.found_by == "sampling":
         return f"{answer.positives:,} positive, {answer.distinct:,} negative, uniform"
@@ -59,7 +59,7 @@ def _samples(answer: PropertyLocalisation) -> str:
     return f"{answer.positives:,} positive, uniform; {uniform}, {hunted}"
 
 
-def _checks(answer: PropertyLocalisation) -> list[RenderableType]:
+def _check_parts(answer: PropertyLocalisation) -> list[RenderableType]:
     """Violations that remain when neurons are fixed."""
     if not answer.checks:
         return [Text("No held-out negative sample was found to check the ranking by interventions.", "yellow")]

@@ -20,14 +20,14 @@ from markupsafe import Markup
 from birdnn.later import later
 from birdnn.printable import readable
 from birdnn.records import PropertyRepair, SafetyReport
-from birdnn.report.headline import change_words, decided_words, told_of
-from birdnn.report.publish import document
+from birdnn.report.headline import change_words, decided_words, worst_kept_place
+from birdnn.report.publish import json_document
 from birdnn.report.risks_blocks import ROLES
-from birdnn.report.sections import numbers, titles
+from birdnn.report.sections import section_numbers, section_titles
 from birdnn.report.standards import DISCLAIMER
-from birdnn.report.tables import seconds
+from birdnn.report.tables import duration_text
 from birdnn.report.witnesses import HOLDS
-from birdnn.report.words import percent, plain, rounded
+from birdnn.report.words import percent, plain_number, rounded_text
 
 if TYPE_CHECKING:
     from birdnn.report import pictures_page
@@ -43,11 +43,11 @@ _LINE = 76
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
-def _signed(value: float) -> str:
+def _signed_text(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")
 
 
-def _size(value: float) -> str:
+def _size_text(value: float) -> str:
     return f"{value / 1e6:.2g} MB" if value >= 100_000 else f"{value / 1e3:.2g} kB"
 
 
@@ -56,14 +56,14 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "percent": percent,
     "count": lambda value: f"{value:,}",
     "small": lambda value: f"{value:.2g}",
-    "at least": lambda value: rounded(value, ROUND_FLOOR),
-    "at most": lambda value: rounded(value, ROUND_CEILING),
-    "number": _signed,
+    "at least": lambda value: rounded_text(value, ROUND_FLOOR),
+    "at most": lambda value: rounded_text(value, ROUND_CEILING),
+    "number": _signed_text,
     "part": lambda value: f"{value:.3f}",
     "difference": lambda value: f"{value:+.4g}".replace("-", "−"),
-    "raw": plain,
-    "seconds": seconds,
-    "bytes": _size,
+    "raw": plain_number,
+    "seconds": duration_text,
+    "bytes": _size_text,
     "text": str,
     "yes": lambda value: "yes" if value else "no",
 }
@@ -142,7 +142,7 @@ def _wrapped(command: str) -> str:
     return " \\\n  ".join(lines)
 
 
-def environment(*, markdown: bool) -> Environment:
+def template_environment(*, markdown: bool) -> Environment:
     """What renders the package's templates."""
     made = Environment(
         loader=PackageLoader("birdnn.report"),
@@ -159,8 +159,8 @@ def environment(*, markdown: bool) -> Environment:
         "code": _code,
         "wrapped": _wrapped,
         "percent": percent,
-        "seconds": seconds,
-        "raw": plain,
+        "seconds": duration_text,
+        "raw": plain_number,
     }
     made.globals |= {
         "SHOWN": SHOWN,
@@ -172,30 +172,36 @@ def environment(*, markdown: bool) -> Environment:
     return made
 
 
-def _rendered(report: SafetyReport, extension: str, **more: Any) -> str:
+def _rendered_page(report: SafetyReport, extension: str, **more: Any) -> str:
     """The page in the template of the outcome's kind: what the JSON has, and what is told of it."""
-    outcome, content, markdown = report.outcome, document(report), extension == "md"
+    outcome, content, markdown = report.outcome, json_document(report), extension == "md"
     if isinstance(outcome, PropertyRepair):
-        kind, told = "properties", _told(outcome)
+        kind, told = "properties", _properties_context(outcome)
     else:
         kind, told = "examples", {"ROLES": ROLES}
-    told |= {"r": content, "o": content["outcome"], "titles": titles(outcome), "numbers": numbers(outcome), **more}
-    template = environment(markdown=markdown).get_template(f"report_{kind}.{extension}.j2")
+    told |= {
+        "r": content,
+        "o": content["outcome"],
+        "titles": section_titles(outcome),
+        "numbers": section_numbers(outcome),
+        **more,
+    }
+    template = template_environment(markdown=markdown).get_template(f"report_{kind}.{extension}.j2")
     return template.render(told, v=Figures(content, markdown=markdown))
 
 
-def _told(outcome: PropertyRepair) -> dict[str, Any]:
+def _properties_context(outcome: PropertyRepair) -> dict[str, Any]:
     """What a repair by properties keeps, and which map stands on the first page."""
     kept = outcome.preservation
     return {
-        "told": outcome.behaviour.index(told_of(outcome)) if outcome.behaviour else None,
+        "told": outcome.behaviour.index(worst_kept_place(outcome)) if outcome.behaviour else None,
         "change": "" if kept is None else change_words(kept, outcome),
         "surely": "" if kept is None else decided_words(kept),
-        "front": _front(outcome),
+        "front": _front_map(outcome),
     }
 
 
-def _front(outcome: PropertyRepair) -> int | None:
+def _front_map(outcome: PropertyRepair) -> int | None:
     """Of the maps that come close to violations the one that shows most of them, before and after."""
     shown = [(place, drawn) for place, drawn in enumerate(outcome.maps) if len(drawn.panels) == _BEFORE_AND_AFTER]
     return max(shown, key=lambda entry: entry[1].panels[0].unsafe_share, default=(None, None))[0]
@@ -205,10 +211,10 @@ def html_page(report: SafetyReport) -> str:
     """One HTML file: style and pictures inside, no script, no network."""
     # Not escaped: `Drawing` made them, and escaped the names that it put in.
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
-    return _rendered(report, "html", pictures=pictures)
+    return _rendered_page(report, "html", pictures=pictures)
 
 
 def markdown_page(report: SafetyReport) -> str:
     """The same as Markdown, without pictures."""
     # Blocks that have nothing to say leave their empty lines.
-    return re.sub(r"\n{3,}", "\n\n", _rendered(report, "md")).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", _rendered_page(report, "md")).strip() + "\n"

@@ -29,7 +29,7 @@ def localisation_picture(outcome: LocalizeOutcome, kind: Kind) -> bytes:
         outcome: a property in which nothing was localised is named and left empty.
         kind: of file.
     """
-    heights = [_height(answer) if answer.layers else 1.6 for answer in outcome.answers]
+    heights = [_panel_height(answer) if answer.layers else 1.6 for answer in outcome.answers]
     figure = Figure(figsize=(_WIDTH, sum(heights, 0.4)), layout="constrained")
     title = f"Neurons that behave differently where {Path(readable(outcome.net)).name} is wrong"
     figure.suptitle(title, fontsize=11)
@@ -40,8 +40,8 @@ def localisation_picture(outcome: LocalizeOutcome, kind: Kind) -> bytes:
             left.set_axis_off()
             right.set_axis_off()
         else:
-            _map(figure, left, answer, outcome.request.form)
-            _interventions(right, answer.checks)
+            _draw_heat_map(figure, left, answer, outcome.request.form)
+            _draw_interventions(right, answer.checks)
     # One legend for all properties: their marks are the same.
     explained = next((axes.get_legend_handles_labels() for axes in grid[:, 1] if axes.lines), None)
     if explained is not None:
@@ -61,12 +61,12 @@ def _description(outcome: LocalizeOutcome) -> str:
     return " ".join(map(told, outcome.answers))
 
 
-def _height(found: PropertyLocalisation) -> float:
+def _panel_height(found: PropertyLocalisation) -> float:
     """Inches: enough for each layer's row and for the axes' labels."""
     return max(2.6, 0.36 * len(found.layers) + 1.3)
 
 
-def _map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) -> None:
+def _draw_heat_map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) -> None:
     columns = max(len(layer.responsibility) for layer in found.layers)
     values = np.full((len(found.layers), columns), np.nan)  # layers that are narrower end earlier
     for row, layer in enumerate(found.layers):
@@ -78,7 +78,7 @@ def _map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) ->
     axes.set_title(readable(f"{found.name}, the top {len(found.top)} numbered by rank"), fontsize=9, loc="left")
     axes.set_xlabel("neuron", fontsize=8)
     axes.set_ylabel("hidden layer (input on top)", fontsize=8)
-    axes.set_yticks(_ticks(len(found.layers)))
+    axes.set_yticks(_layer_ticks(len(found.layers)))
     axes.tick_params(labelsize=7)
     for entry in found.top:
         # The lower part of cividis is dark.
@@ -94,12 +94,12 @@ def _map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) ->
     bar.ax.tick_params(labelsize=7)
 
 
-def _ticks(layers: int) -> range:
+def _layer_ticks(layers: int) -> range:
     # At most twelve labels: more run into each other.
     return range(0, layers, math.ceil(layers / 12))
 
 
-def _interventions(axes: Axes, checks: Sequence[InterventionCheck]) -> None:
+def _draw_interventions(axes: Axes, checks: Sequence[InterventionCheck]) -> None:
     axes.set_title("violations left when k neurons\nare fixed to their positive mean", fontsize=8)
     if not checks:
         axes.text(0.5, 0.5, "not checked:\nno held-out\nnegative sample", size=8, ha="center", va="center")

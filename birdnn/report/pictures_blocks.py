@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from birdnn.printable import readable
 from birdnn.records import BlockLocalisation, SuspiciousBlock
-from birdnn.report.drawing import FAINT, INK, SOFT, Drawing, plain_axes, style
+from birdnn.report.drawing import FAINT, INK, SOFT, Drawing, picture_style, plain_axes
 
 _BAR, _FIRST = "#9db7cf", "#b2432f"
 _FORWARD, _BACKWARD = "#3b6e9e", "#c88a2d"
@@ -18,19 +18,19 @@ _FORWARD, _BACKWARD = "#3b6e9e", "#c88a2d"
 def blocks_picture(found: BlockLocalisation, network: str) -> Drawing:
     """Blocks from the input, on top, to the output: bars of suspicion, and beside them what their channels show."""
     blocks = list(found.blocks)
-    with matplotlib.rc_context(style()):
+    with matplotlib.rc_context(picture_style()):
         figure = Figure(figsize=(9.0, 1.5 + 0.42 * len(blocks)), layout="constrained")
         title = f"How suspicious each block of {readable(network)} is"
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-        _suspicion(left, found, blocks)
-        _spectrum(right, blocks)
+        _draw_suspicion(left, found, blocks)
+        _draw_spectrum(right, blocks)
     first = found.ranking()[0]
     told = ", ".join(f"{b.name} {b.suspiciousness or 0:.2f}" for b in found.ranking())
     return Drawing(figure, title, f"The most suspicious block is {first.name}. {told}.")
 
 
-def _suspicion(axes: Axes, found: BlockLocalisation, blocks: list[SuspiciousBlock]) -> None:
+def _draw_suspicion(axes: Axes, found: BlockLocalisation, blocks: list[SuspiciousBlock]) -> None:
     plain_axes(axes)
     first = found.ranking()[0]
     places = np.arange(len(blocks))
@@ -47,7 +47,7 @@ def _suspicion(axes: Axes, found: BlockLocalisation, blocks: list[SuspiciousBloc
     axes.grid(visible=False, axis="y")
 
 
-def _spectrum(axes: Axes, blocks: list[SuspiciousBlock]) -> None:
+def _draw_spectrum(axes: Axes, blocks: list[SuspiciousBlock]) -> None:
     plain_axes(axes)
     for place, block in enumerate(blocks):
         if block.suspiciousness is None:

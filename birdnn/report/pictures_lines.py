@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from birdnn.printable import readable
 from birdnn.records import LinePanel, MarginLine
-from birdnn.report.drawing import FAINT, INK, Drawing, group_thousands, plain_axes, style
+from birdnn.report.drawing import FAINT, INK, Drawing, group_thousands, picture_style, plain_axes
 from birdnn.report.pictures_maps import value_text
 
 Floats = npt.NDArray[np.float64]
@@ -30,11 +30,11 @@ def margin_line_svg(model: MarginLine) -> str:
 
 def margin_line(model: MarginLine) -> Drawing:
     """The margin over the position, zero marked, what is unsafe hatched, the input region shaded."""
-    title = readable(f"Margin of {model.property} along a line{_through(model)}")
-    with matplotlib.rc_context(style()):
+    title = readable(f"Margin of {model.property} along a line{_title_end(model)}")
+    with matplotlib.rc_context(picture_style()):
         figure = Figure(figsize=(7.2, 3.7), layout="constrained")
         axes = figure.subplots()
-        places = _places(model)
+        places = _places_on_axis(model)
         for panel in model.panels:
             colour, dashes = _LOOKS[panel.title]
             label = readable(f"{panel.title}: {Path(panel.net).name}" if panel.title else Path(panel.net).name)
@@ -44,12 +44,12 @@ def margin_line(model: MarginLine) -> Drawing:
             start, end = np.interp([low, high], model.positions.array(), places)
             named = readable(f"input region of {model.property}") if not number else None
             axes.axvspan(start, end, color="#f3ead7", lw=0, zorder=0, label=named)
-        _zero(axes, model)
+        _draw_unsafe_side(axes, model)
         if model.mark is not None:
-            _mark(axes, model, model.mark, places)
+            _draw_mark(axes, model, model.mark, places)
         axes.set_xlim(places[0], places[-1])
         axes.set_ylabel("margin, network units\n(at most 0: unsafe)")
-        axes.set_xlabel(_across(model))
+        axes.set_xlabel(_axis_label(model))
         plain_axes(axes)
         group_thousands(axes)
         axes.set_title(title, fontsize=9.5, loc="left")
@@ -57,15 +57,15 @@ def margin_line(model: MarginLine) -> Drawing:
     return Drawing(figure, title, _description(model))
 
 
-def _zero(axes: Axes, model: MarginLine) -> None:
+def _draw_unsafe_side(axes: Axes, model: MarginLine) -> None:
     """Where the property begins to be violated, and everything below."""
-    bottom, top = _range(model)
+    bottom, top = _margin_range(model)
     axes.axhspan(bottom, 0, facecolor="none", edgecolor=FAINT, hatch="////", lw=0, zorder=0.5, label="unsafe")
     axes.axhline(0, color=INK, lw=1.1)
     axes.set_ylim(bottom, top)
 
 
-def _mark(axes: Axes, model: MarginLine, position: float, places: Floats) -> None:
+def _draw_mark(axes: Axes, model: MarginLine, position: float, places: Floats) -> None:
     """The counterexample, on the curve of the first network."""
     at = np.interp(position, model.positions.array(), places)
     height = np.interp(position, model.positions.array(), model.panels[0].margins.array())
@@ -74,7 +74,7 @@ def _mark(axes: Axes, model: MarginLine, position: float, places: Floats) -> Non
     drawn.set_clip_on(False)
 
 
-def _places(model: MarginLine) -> Floats:
+def _places_on_axis(model: MarginLine) -> Floats:
     """Where each position stands: in units of the one input that varies, if it is one."""
     if model.along is None:
         return model.positions.array()
@@ -82,11 +82,11 @@ def _places(model: MarginLine) -> Floats:
     return low + (high - low) * model.positions.array()
 
 
-def _through(model: MarginLine) -> str:
+def _title_end(model: MarginLine) -> str:
     return " through a counterexample" if model.mark is not None else ""
 
 
-def _range(model: MarginLine) -> tuple[float, float]:
+def _margin_range(model: MarginLine) -> tuple[float, float]:
     """Of the margins shown, with room on either side; zero lies inside."""
     # With zero: a picture without the threshold would not show how far from it the margins are.
     values = np.concatenate([panel.margins.array() for panel in model.panels] + [np.zeros(1)])
@@ -96,7 +96,7 @@ def _range(model: MarginLine) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _across(model: MarginLine) -> str:
+def _axis_label(model: MarginLine) -> str:
     if model.along is not None:
         quantity = model.inputs[model.along]
         fixed = [
@@ -108,10 +108,10 @@ def _across(model: MarginLine) -> str:
         name = f"{quantity.name} [{quantity.unit}]" if quantity.unit else quantity.name
         return readable("\n".join([name, ", ".join(fixed[:_NAMED] + more)]).strip())
     ends = (("0", model.shown_start), ("1", model.shown_end))
-    return "position on the line\n" + "\n".join(f"{name}: {_point(model, values)}" for name, values in ends)
+    return "position on the line\n" + "\n".join(f"{name}: {_point_text(model, values)}" for name, values in ends)
 
 
-def _point(model: MarginLine, values: Sequence[float]) -> str:
+def _point_text(model: MarginLine, values: Sequence[float]) -> str:
     told = [f"{q.name} = {value_text(v, q.unit)}" for q, v in zip(model.inputs, values, strict=True)]
     more = [f"{len(told) - _NAMED} more"] if len(told) > _NAMED else []
     return readable(", ".join(told[:_NAMED] + more))
@@ -123,4 +123,4 @@ def _description(model: MarginLine) -> str:
         at = model.positions.array()[margins.argmin()]
         return f"{panel.title or 'network'}: least margin {margins.min():.3g} at position {at:.3g}"
 
-    return readable(f"{_across(model)}. {'; '.join(map(told, model.panels))}.".replace("\n", "; "))
+    return readable(f"{_axis_label(model)}. {'; '.join(map(told, model.panels))}.".replace("\n", "; "))

@@ -26,7 +26,7 @@ from matplotlib.transforms import Affine2D
 from birdnn.later import later
 from birdnn.printable import readable
 from birdnn.records import NO_CELL, AdvisoryMap, MapPanel, Mark, NamedInput
-from birdnn.report.drawing import INK, Drawing, group_thousands, style
+from birdnn.report.drawing import INK, Drawing, group_thousands, picture_style
 from birdnn.report.words import percent
 
 if TYPE_CHECKING:
@@ -58,23 +58,23 @@ def advisory_map(model: AdvisoryMap) -> Drawing:
 
     An encounter is seen from above, ownship in the origin and heading to the right.
     """
-    with matplotlib.rc_context(style()):
-        figure = Figure(figsize=_size(model), layout="constrained")
+    with matplotlib.rc_context(picture_style()):
+        figure = Figure(figsize=_figure_size(model), layout="constrained")
         all_axes = figure.subplots(1, len(model.panels), squeeze=False, sharex=True, sharey=True)[0]
-        colours = _colours(model)
+        colours = _decision_colours(model)
         for axes, panel in zip(all_axes, model.panels, strict=True):
-            _panel(axes, model, panel, colours)
+            _draw_panel(axes, model, panel, colours)
             axes.set_title(_panel_title(model, panel), fontsize=9, loc="left")
         for axes in all_axes[1:]:
             axes.set_ylabel("")
-        figure.suptitle(f"{_title(model)}\n{_where(model)}", fontsize=9.5, x=0.01, ha="left")
-        handles = list(_legend(model, colours))
+        figure.suptitle(f"{_title(model)}\n{_fixed_values_text(model)}", fontsize=9.5, x=0.01, ha="left")
+        handles = list(_legend_handles(model, colours))
         columns = len(handles) if len(handles) <= 4 * len(model.panels) else math.ceil(len(handles) / 2)
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     return Drawing(figure, _title(model), _description(model))
 
 
-def _size(model: AdvisoryMap) -> tuple[float, float]:
+def _figure_size(model: AdvisoryMap) -> tuple[float, float]:
     """Inches: panels as wide as a page holds, as tall as their geometry asks for."""
     width = 5.4 if len(model.panels) == 2 else 6.4
     left, right, bottom, top = model.extent
@@ -83,7 +83,7 @@ def _size(model: AdvisoryMap) -> tuple[float, float]:
     return width * len(model.panels), (width - 0.8) * min(max(ratio, 0.2), 1.5) + words
 
 
-def _colours(model: AdvisoryMap) -> dict[int, tuple[float, float, float]]:
+def _decision_colours(model: AdvisoryMap) -> dict[int, tuple[float, float, float]]:
     """Output -> colour, for the outputs that decide somewhere; the same for a network's pictures, if they are few."""
     found = sorted({int(v) for panel in model.panels for v in np.unique(panel.decisions.array())} - {NO_CELL})
     # By the output's place, not by what is found: a decision keeps its colour in all pictures of a network.
@@ -93,26 +93,28 @@ def _colours(model: AdvisoryMap) -> dict[int, tuple[float, float, float]]:
     return {index: tuple(scale[place][:3]) for place, index in enumerate(found)}
 
 
-def _panel(axes: Axes, model: AdvisoryMap, panel: MapPanel, colours: dict[int, tuple[float, float, float]]) -> None:
+def _draw_panel(
+    axes: Axes, model: AdvisoryMap, panel: MapPanel, colours: dict[int, tuple[float, float, float]]
+) -> None:
     decisions = panel.decisions.array()
     left, right, bottom, top = model.extent
-    image = _image(decisions, panel.unsafe.array(), colours)
+    image = _painted_image(decisions, panel.unsafe.array(), colours)
     # An encounter is a place seen from above: the same distance either way.
     aspect: Literal["equal", "auto"] = "equal" if model.geometry == "encounter" else "auto"
     axes.imshow(image, extent=(left, right, bottom, top), origin="lower", aspect=aspect, interpolation="none")
     if panel.boxes is not None:
-        lines = [line for box in panel.boxes.array() for line in outline(model, box)]
+        lines = [line for box in panel.boxes.array() for line in box_outline(model, box)]
         axes.add_collection(LineCollection(lines, colors=INK, linewidths=0.45, alpha=0.75))
     for box in model.region:
         # White below black: seen on light and on dark decisions.
-        lines = list(outline(model, box))
+        lines = list(box_outline(model, box))
         axes.add_collection(LineCollection(lines, colors="white", linewidths=3.2))
         axes.add_collection(LineCollection(lines, colors=INK, linewidths=1.5, linestyles=(0, (4, 2))))
-    _names(axes, model, decisions, colours)
+    _draw_names(axes, model, decisions, colours)
     for mark in model.marks:
-        _mark(axes, model, mark)
+        _draw_mark(axes, model, mark)
     if _shows_ownship(model):
-        axes.plot(0, 0, marker=_aircraft(0.0), ms=14, mfc=INK, mec="white", mew=0.8)
+        axes.plot(0, 0, marker=_aircraft_marker(0.0), ms=14, mfc=INK, mec="white", mew=0.8)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.tick_params(labelsize=7)
@@ -127,7 +129,7 @@ def _shows_ownship(model: AdvisoryMap) -> bool:
     return model.geometry == "encounter" and left <= 0 <= right and bottom <= 0 <= top
 
 
-def _image(
+def _painted_image(
     decisions: npt.NDArray[np.int64], unsafe: npt.NDArray[np.int64], colours: dict[int, tuple[float, float, float]]
 ) -> npt.NDArray[np.float64]:
     """The picture's pixels (rows, columns, 3): cells by decision, violating ones hatched and outlined in black."""
@@ -146,7 +148,9 @@ def _image(
     return fine
 
 
-def outline(model: AdvisoryMap, box: Sequence[float] | npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
+def box_outline(
+    model: AdvisoryMap, box: Sequence[float] | npt.NDArray[np.float64]
+) -> Iterator[npt.NDArray[np.float64]]:
     """The edges of a box as the picture shows them: lines of points (points, 2)."""
     a, b, c, d = (float(value) for value in box)
     if model.geometry == "plain":
@@ -166,7 +170,7 @@ def outline(model: AdvisoryMap, box: Sequence[float] | npt.NDArray[np.float64]) 
         yield np.concatenate([arcs[0], arcs[1][::-1], arcs[0][:1]])
 
 
-def _names(
+def _draw_names(
     axes: Axes, model: AdvisoryMap, decisions: npt.NDArray[np.int64], colours: dict[int, tuple[float, float, float]]
 ) -> None:
     """Each decision's name, where there is most room for it: who sees no colours reads."""
@@ -175,7 +179,7 @@ def _names(
     left, right, bottom, top = model.extent
     free = np.ones(decisions.shape, dtype=bool)
     rows, columns = np.indices(decisions.shape)
-    for across, up in (_place(model, mark) for mark in model.marks):
+    for across, up in (_mark_position(model, mark) for mark in model.marks):
         away = (
             rows - (up - bottom) / (top - bottom) * len(free),
             columns - (across - left) / (right - left) * len(free.T),
@@ -198,32 +202,34 @@ def _names(
         text.set_path_effects([withStroke(linewidth=1.6, foreground=halo, alpha=0.7)])
 
 
-def _aircraft(heading: float) -> MarkerStyle:
+def _aircraft_marker(heading: float) -> MarkerStyle:
     """An aeroplane seen from above, its nose to where ``heading`` (radians, counterclockwise from the right) says."""
     outline = np.concatenate([_AEROPLANE, _AEROPLANE[::-1] * (1, -1), _AEROPLANE[:1]])
     return MarkerStyle(Outline(outline), transform=Affine2D().rotate(heading))
 
 
-def _place(model: AdvisoryMap, mark: Mark) -> tuple[float, float]:
+def _mark_position(model: AdvisoryMap, mark: Mark) -> tuple[float, float]:
     """Where in the picture a mark stands: of an encounter downrange and crossrange, else both inputs."""
     if model.geometry == "encounter":
         return mark.x * math.cos(mark.y), mark.x * math.sin(mark.y)
     return mark.x, mark.y
 
 
-def _mark(axes: Axes, model: AdvisoryMap, mark: Mark) -> None:
-    marker, size = ("X", 8) if mark.heading is None else (_aircraft(mark.heading), 14)
-    axes.plot(*_place(model, mark), marker=marker, ms=size, mfc="white", mec=INK, mew=1.0, clip_on=False, zorder=5)
+def _draw_mark(axes: Axes, model: AdvisoryMap, mark: Mark) -> None:
+    marker, size = ("X", 8) if mark.heading is None else (_aircraft_marker(mark.heading), 14)
+    axes.plot(
+        *_mark_position(model, mark), marker=marker, ms=size, mfc="white", mec=INK, mew=1.0, clip_on=False, zorder=5
+    )
 
 
 def _axis_labels(model: AdvisoryMap) -> tuple[str, str]:
     if model.geometry == "encounter":
         unit = f" [{model.x.unit}]" if model.x.unit else ""
         return f"downrange: ahead of ownship{unit}", f"crossrange: to the left of ownship{unit}"
-    return _named(model.x), _named(model.y)
+    return _axis_name(model.x), _axis_name(model.y)
 
 
-def _named(quantity: NamedInput) -> str:
+def _axis_name(quantity: NamedInput) -> str:
     return readable(f"{quantity.name} [{quantity.unit}]" if quantity.unit else quantity.name)
 
 
@@ -240,7 +246,7 @@ def value_text(value: float, unit: str) -> str:
     return f"{number} {unit}" if unit else number
 
 
-def _where(model: AdvisoryMap) -> str:
+def _fixed_values_text(model: AdvisoryMap) -> str:
     shown = [f"{entry.name} = {value_text(entry.value, entry.unit)}" for entry in model.fixed[:6]]
     more = len(model.fixed) - len(shown)
     sources = {
@@ -254,10 +260,10 @@ def _where(model: AdvisoryMap) -> str:
 
 def _panel_title(model: AdvisoryMap, panel: MapPanel) -> str:
     label = f"{panel.title}: " if panel.title else ""
-    return readable(f"{label}{Path(panel.net).name}\n{_count(model, panel)}")
+    return readable(f"{label}{Path(panel.net).name}\n{_violation_count_text(model, panel)}")
 
 
-def _count(model: AdvisoryMap, panel: MapPanel) -> str:
+def _violation_count_text(model: AdvisoryMap, panel: MapPanel) -> str:
     """How much of the region is violated in this picture."""
     if model.property is None:
         return ""
@@ -269,7 +275,7 @@ def _count(model: AdvisoryMap, panel: MapPanel) -> str:
     return f"{of} violate ({percent(panel.unsafe_cells / panel.region_cells)})"
 
 
-def _legend(model: AdvisoryMap, colours: dict[int, tuple[float, float, float]]) -> Iterator[Artist]:
+def _legend_handles(model: AdvisoryMap, colours: dict[int, tuple[float, float, float]]) -> Iterator[Artist]:
     for index, colour in colours.items():
         name = "nothing says how outputs decide" if model.decision == "none" else model.outputs[index]
         yield Patch(facecolor=colour, edgecolor=INK, linewidth=0.5, label=readable(name))
@@ -280,10 +286,10 @@ def _legend(model: AdvisoryMap, colours: dict[int, tuple[float, float, float]]) 
     if any(panel.boxes is not None for panel in model.panels):
         yield Line2D([], [], color=INK, lw=0.6, label="boxes of the proof")
     if _shows_ownship(model):
-        yield Line2D([], [], ls="", marker=_aircraft(0.0), ms=12, mfc=INK, mec="white", label="ownship")
+        yield Line2D([], [], ls="", marker=_aircraft_marker(0.0), ms=12, mfc=INK, mec="white", label="ownship")
     if model.marks:
         craft = model.marks[0].heading is not None and model.geometry == "encounter"
-        marker = _aircraft(0.0) if craft else "X"
+        marker = _aircraft_marker(0.0) if craft else "X"
         name = "intruder of a counterexample" if craft else "counterexample"
         yield Line2D([], [], ls="", marker=marker, ms=12 if craft else 8, mfc="white", mec=INK, label=name)
 
@@ -299,6 +305,6 @@ def _description(model: AdvisoryMap) -> str:
             f"{model.outputs[i]} {percent(share)}" for i, share in shares.items() if model.decision != "none"
         )
         boxes = f"{panel.boxes.count:,} boxes of a proof" if panel.boxes is not None else ""
-        said = [part for part in (told or "nothing decided", _count(model, panel), boxes) if part]
+        said = [part for part in (told or "nothing decided", _violation_count_text(model, panel), boxes) if part]
         panels.append(f"{panel.title or 'network'}: {'; '.join(said)}.")
-    return readable(f"{_where(model)}. {' '.join(panels)}")
+    return readable(f"{_fixed_values_text(model)}. {' '.join(panels)}")

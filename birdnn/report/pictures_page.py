@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from birdnn.records import AnyRepair, ExampleRepair, PropertyLocalisation, PropertyRepair
-from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
+from birdnn.report.drawing import INK, SOFT, Drawing, picture_style, plain_axes
 from birdnn.report.pictures_lines import margin_line_svg
 from birdnn.report.pictures_maps import advisory_map_svg
 from birdnn.report.pictures_repair import change_svg, progress_svg
@@ -24,7 +24,7 @@ def pictures(outcome: AnyRepair) -> dict[str, str]:
     """Name -> ``<svg>`` of ``localisation/0``, ``map/0``, ``line/0``, ``progress``, ``change``; only what there is."""
     match outcome:
         case PropertyRepair():
-            found, comparable = _of_properties(outcome), True
+            found, comparable = _property_pictures(outcome), True
         case ExampleRepair():  # an initialiser that is gone has no distance from what stands in its place
             graph = outcome.blocks.graph
             found, comparable = {}, graph is not None and not graph.initialisers_gone
@@ -33,7 +33,7 @@ def pictures(outcome: AnyRepair) -> dict[str, str]:
     return found
 
 
-def _of_properties(outcome: PropertyRepair) -> dict[str, str]:
+def _property_pictures(outcome: PropertyRepair) -> dict[str, str]:
     found = {
         f"localisation/{place}": localisation_svg(entry)
         for place, entry in enumerate(outcome.localisation)
@@ -49,17 +49,17 @@ def _of_properties(outcome: PropertyRepair) -> dict[str, str]:
 
 def localisation_svg(model: PropertyLocalisation) -> str:
     """Hidden layers by neurons, shaded by responsibility, the most responsible numbered by rank."""
-    with matplotlib.rc_context(style()):
+    with matplotlib.rc_context(picture_style()):
         height = max(2.0, 0.34 * len(model.layers) + 1.0)
         figure = Figure(figsize=(9.0, height), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(4, 1.25))
-        _map(figure, left, model)
-        _interventions(right, model)
+        _draw_heat_map(figure, left, model)
+        _draw_interventions(right, model)
         title = f"Responsible neurons of {model.name}"
         return Drawing(figure=figure, title=title, description=_description(model)).svg()
 
 
-def _map(figure: Figure, axes: Axes, model: PropertyLocalisation) -> None:
+def _draw_heat_map(figure: Figure, axes: Axes, model: PropertyLocalisation) -> None:
     columns = max(len(layer.responsibility) for layer in model.layers)
     values = np.full((len(model.layers), columns), np.nan)  # layers that are narrower end earlier
     for row, layer in enumerate(model.layers):
@@ -81,7 +81,7 @@ def _map(figure: Figure, axes: Axes, model: PropertyLocalisation) -> None:
     bar.ax.tick_params(labelsize=7)
 
 
-def _interventions(axes: Axes, model: PropertyLocalisation) -> None:
+def _draw_interventions(axes: Axes, model: PropertyLocalisation) -> None:
     axes.set_title("still violating\nwith k neurons fixed", fontsize=8, loc="left")
     checks = model.checks
     if not checks:

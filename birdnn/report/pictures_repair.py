@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from birdnn.printable import readable
 from birdnn.records import PropertyRepair, RepairOutcome, Tried
-from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
+from birdnn.report.drawing import INK, SOFT, Drawing, picture_style, plain_axes
 
 # shape and fill say the result as well as colour does
 _MARKS = {
@@ -30,29 +30,29 @@ _MOST_BARS = 40
 
 
 def progress_svg(report: PropertyRepair) -> str:
-    """`progress` as an ``<svg>`` element."""
-    return progress(report).svg()
+    """`progress_picture` as an ``<svg>`` element."""
+    return progress_picture(report).svg()
 
 
 def change_svg(report: RepairOutcome) -> str:
     """`change` as an ``<svg>`` element."""
-    return change(report).svg()
+    return change_picture(report).svg()
 
 
-def progress(report: PropertyRepair) -> Drawing:
+def progress_picture(report: PropertyRepair) -> Drawing:
     """One column for each candidate, in order: what was found of each property, what it keeps, what it cost."""
     tried = report.tried
-    title = f"The course of the repair: {_counted(len(tried), 'candidate')}, {report.wall_s:.4g} s in all"
+    title = f"The course of the repair: {_count_text(len(tried), 'candidate')}, {report.wall_s:.4g} s in all"
     names = [entry.name for entry in report.properties]
-    with matplotlib.rc_context(style()):
+    with matplotlib.rc_context(picture_style()):
         matrix = 0.42 + 0.2 * max(1, len(names))
         width = min(max(4.2, 1.9 + 0.62 * len(tried)), 14)
         figure = Figure(figsize=(width, matrix + 4.6), layout="constrained")
         panels = figure.subplots(4, 1, sharex=True, height_ratios=(matrix, 1.1, 1.1, 1.1))
-        _answers(panels[0], tried, names)
-        _kept(panels[1], tried)
-        _moved(panels[2], tried)
-        _cost(panels[3], tried)
+        _draw_answers(panels[0], tried, names)
+        _draw_changed_decisions(panels[1], tried)
+        _draw_output_difference(panels[2], tried)
+        _draw_cost(panels[3], tried)
         panels[3].set_xticks(
             range(len(tried)), [readable(f"{i}  {entry.method}") for i, entry in enumerate(tried, 1)], rotation=30
         )
@@ -63,13 +63,13 @@ def progress(report: PropertyRepair) -> Drawing:
         panels[3].set_xlim(-0.6, max(len(tried), 1) - 0.4)
         figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
         # In the order of `_MARKS`, and only what is drawn.
-        used = [word for word in _MARKS if word in _words(tried, names)]
-        handles = [_handle(word) for word in used]
+        used = [word for word in _MARKS if word in _words_in_use(tried, names)]
+        handles = [_legend_handle(word) for word in used]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) or 1, fontsize=7.5, frameon=False)
     return Drawing(figure, title, _progress_description(report))
 
 
-def _word(entry: Tried, name: str) -> str:
+def _candidate_word(entry: Tried, name: str) -> str:
     """What became of a property on a candidate; the result of all where the report does not tell them apart."""
     # Of one that was passed over no property was looked at, and a report need not have answers.
     if entry.result == "passed over" or not entry.answers:
@@ -77,19 +77,19 @@ def _word(entry: Tried, name: str) -> str:
     return entry.answers.get(name, "not looked at")
 
 
-def _words(tried: Sequence[Tried], names: list[str]) -> set[str]:
-    return {_word(entry, name) for entry in tried for name in names} | {entry.result for entry in tried}
+def _words_in_use(tried: Sequence[Tried], names: list[str]) -> set[str]:
+    return {_candidate_word(entry, name) for entry in tried for name in names} | {entry.result for entry in tried}
 
 
-def _handle(word: str) -> Line2D:
+def _legend_handle(word: str) -> Line2D:
     marker, fill, edge = _MARKS[word]
     return Line2D([], [], ls="", marker=marker, mfc=fill, mec=edge, ms=7, label=word)
 
 
-def _answers(axes: Axes, tried: Sequence[Tried], names: list[str]) -> None:
+def _draw_answers(axes: Axes, tried: Sequence[Tried], names: list[str]) -> None:
     for row, name in enumerate(names):
         for place, entry in enumerate(tried):
-            marker, fill, edge = _MARKS[_word(entry, name)]
+            marker, fill, edge = _MARKS[_candidate_word(entry, name)]
             axes.plot(place, row, marker=marker, mfc=fill, mec=edge, ms=7)
     axes.set_yticks(range(len(names)), [readable(name) for name in names])
     axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
@@ -97,19 +97,21 @@ def _answers(axes: Axes, tried: Sequence[Tried], names: list[str]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _kept(axes: Axes, tried: Sequence[Tried]) -> None:
+def _draw_changed_decisions(axes: Axes, tried: Sequence[Tried]) -> None:
     """For each candidate the share of decisions that it changes."""
     axes.set_ylabel("decisions\nchanged", fontsize=7.5)
     lost = [None if entry.kept.decision_agreement is None else 1 - entry.kept.decision_agreement for entry in tried]
-    _logarithmic(axes, tried, lost, lambda value: f"{100 * value:g} %")
+    _draw_logarithmic(axes, tried, lost, lambda value: f"{100 * value:g} %")
 
 
-def _moved(axes: Axes, tried: Sequence[Tried]) -> None:
+def _draw_output_difference(axes: Axes, tried: Sequence[Tried]) -> None:
     axes.set_ylabel("mean absolute\ndifference", fontsize=7.5)
-    _logarithmic(axes, tried, [entry.kept.mae for entry in tried], lambda value: f"{value:g}")
+    _draw_logarithmic(axes, tried, [entry.kept.mae for entry in tried], lambda value: f"{value:g}")
 
 
-def _logarithmic(axes: Axes, tried: Sequence[Tried], values: list[float | None], text: Callable[[float], str]) -> None:
+def _draw_logarithmic(
+    axes: Axes, tried: Sequence[Tried], values: list[float | None], text: Callable[[float], str]
+) -> None:
     """One mark for each candidate with a value, by orders of magnitude; a zero stands at the bottom and says so."""
     plain_axes(axes)
     known = [value for value in values if value is not None]
@@ -128,10 +130,10 @@ def _logarithmic(axes: Axes, tried: Sequence[Tried], values: list[float | None],
         axes.plot(place, max(value, bottom), marker=marker, mfc=fill, mec=edge, ms=6.5, clip_on=False)
         if not value > 0:
             axes.annotate("0", (place, bottom), xytext=(6, 2), textcoords="offset points", fontsize=7)
-    _decades(axes.yaxis, text)
+    _set_decades(axes.yaxis, text)
 
 
-def _decades(axis: Axis, text: Callable[[float], str]) -> None:
+def _set_decades(axis: Axis, text: Callable[[float], str]) -> None:
     """A logarithmic axis of whole decades around what is drawn, their ends written as ``text`` says."""
     low, high = axis.get_data_interval()
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high) + 0.1)
@@ -144,7 +146,7 @@ def _decades(axis: Axis, text: Callable[[float], str]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _cost(axes: Axes, tried: Sequence[Tried]) -> None:
+def _draw_cost(axes: Axes, tried: Sequence[Tried]) -> None:
     seconds = [entry.seconds for entry in tried]
     axes.bar(range(len(tried)), seconds, width=0.55, color=_BAR_LIGHT, edgecolor=_BAR, lw=0.7)
     for place, entry in enumerate(tried):
@@ -172,7 +174,7 @@ def _progress_description(report: PropertyRepair) -> str:
     return readable(" ".join([*parts, f"Stopped: {report.stopped}." if report.stopped else ""]).strip())
 
 
-def change(report: RepairOutcome) -> Drawing:
+def change_picture(report: RepairOutcome) -> Drawing:
     """For each initialiser that a repair may change, from input to output: how many values differ, and how far."""
     # A report of an earlier version names only those that changed.
     sizes = dict(report.initialisers) or {name: entry.size for name, entry in report.change.items()}
@@ -181,8 +183,8 @@ def change(report: RepairOutcome) -> Drawing:
     if len(names) > _MOST_BARS:
         names = [name for name in names if name in report.change][:_MOST_BARS]
     moved = [name for name in names if name in report.change]
-    title = f"What the repair changed: {_counted(len(report.change), 'initialiser')} of {len(sizes)}"
-    with matplotlib.rc_context(style()):
+    title = f"What the repair changed: {_count_text(len(report.change), 'initialiser')} of {len(sizes)}"
+    with matplotlib.rc_context(picture_style()):
         figure = Figure(figsize=(7.6, 1.5 + 0.24 * max(2, len(names))), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         places = np.arange(len(names))
@@ -196,7 +198,7 @@ def change(report: RepairOutcome) -> Drawing:
         left.set_xlabel("% of its values changed")
         left.set_yticks(places, [readable(name) for name in names])
         left.set_ylim(len(names) - 0.4, -0.6)
-        _distances(right, report, names)
+        _draw_distances(right, report, names)
         for axes in (left, right):
             plain_axes(axes)
             axes.grid(visible=False, axis="y")
@@ -208,7 +210,7 @@ def change(report: RepairOutcome) -> Drawing:
     return Drawing(figure, title, readable("; ".join(told) or "nothing changed"))
 
 
-def _distances(axes: Axes, report: RepairOutcome, names: list[str]) -> None:
+def _draw_distances(axes: Axes, report: RepairOutcome, names: list[str]) -> None:
     """Mean over the changed values, and the greatest: a logarithm, for they differ by orders of magnitude."""
     drawn = False
     for place, name in enumerate(names):
@@ -223,9 +225,9 @@ def _distances(axes: Axes, report: RepairOutcome, names: list[str]) -> None:
     axes.set_xlabel("absolute difference")
     axes.tick_params(labelleft=False)
     if drawn:
-        _decades(axes.xaxis, lambda value: f"{value:g}")
+        _set_decades(axes.xaxis, lambda value: f"{value:g}")
         axes.legend(fontsize=6.5, frameon=False, loc="best")
 
 
-def _counted(count: int, what: str) -> str:
+def _count_text(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

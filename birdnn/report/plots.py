@@ -10,7 +10,7 @@ from rich.text import Text
 from birdnn.printable import readable
 from birdnn.records import PlotOutcome
 from birdnn.report.drawing import Drawing
-from birdnn.report.tables import add_fact, add_notes, facts_grid, seconds
+from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid
 
 
 def plot_summary(outcome: PlotOutcome, out: Path, drawing: Drawing) -> RenderableType:
@@ -22,7 +22,7 @@ def plot_summary(outcome: PlotOutcome, out: Path, drawing: Drawing) -> Renderabl
         add_fact(grid, drawn.property or "property", drawn.text)
     add_fact(grid, "seen", drawing.description)
     add_fact(grid, "picture", str(out.resolve()))
-    add_fact(grid, "time", seconds(outcome.wall_s))
+    add_fact(grid, "time", duration_text(outcome.wall_s))
     add_notes(grid, outcome.notes)
     return Group(Text(readable(drawing.title), "bold"), grid)
 

@@ -5,36 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from birdnn.records import AnyRepair, CertificateFacts, EvidenceFile, PropertyRepair, Risk, Weight
-from birdnn.report.headline import behaviour_words, right_words, tied_words, well_kept
+from birdnn.report.headline import behaviour_words, is_well_kept, right_words, tied_words
 from birdnn.report.risks_blocks import example_risks
 from birdnn.report.words import percent
 
 _ORDER: Sequence[Weight] = ("stop", "open", "assumption", "note")
 
 
-def risks(outcome: AnyRepair, files: Sequence[EvidenceFile], certificate: CertificateFacts | None) -> tuple[Risk, ...]:
+def residual_risks(
+    outcome: AnyRepair, files: Sequence[EvidenceFile], certificate: CertificateFacts | None
+) -> tuple[Risk, ...]:
     """All of them; none is left out because the verdict is good."""
     if isinstance(outcome, PropertyRepair):
-        found = _by_properties(outcome, files, certificate)
+        found = _property_risks(outcome, files, certificate)
     else:
-        found = [*_changed(files), *example_risks(outcome)]
+        found = [*_file_risks(files), *example_risks(outcome)]
     # Stable: within a weight what is found first below stays first, and page one takes its lines from the head.
     return tuple(sorted(found, key=lambda risk: _ORDER.index(risk.weight)))
 
 
-def _by_properties(
+def _property_risks(
     outcome: PropertyRepair, files: Sequence[EvidenceFile], certificate: CertificateFacts | None
 ) -> list[Risk]:
     return [
-        *_stops(outcome, files),
-        *_undecided(outcome),
-        *_others(outcome),
-        *_measured(outcome),
-        *_behaviour(outcome),
-        *_tied(outcome),
-        *_certificate(outcome, files, certificate),
-        *_assumptions(outcome, certificate),
-        *_scope(outcome),
+        *_stop_risks(outcome, files),
+        *_undecided_risks(outcome),
+        *_unasked_risks(outcome),
+        *_measured_risks(outcome),
+        *_behaviour_risks(outcome),
+        *_tied_risks(outcome),
+        *_certificate_risks(outcome, files, certificate),
+        *_assumption_risks(outcome, certificate),
+        *_scope_risks(outcome),
     ]
 
 
@@ -42,16 +44,16 @@ def _risk(weight: Weight, topic: str, text: str) -> Risk:
     return Risk(weight=weight, topic=topic, text=text)
 
 
-def _stops(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> Iterator[Risk]:
+def _stop_risks(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> Iterator[Risk]:
     if outcome.disagreement:
         yield _risk("stop", "Engines disagree", outcome.disagreement)
     # Also of a repair whose evidence is sound: it may be evidence about other files.
-    yield from _changed(files)
+    yield from _file_risks(files)
     if outcome.certificate is not None and outcome.certificate.answer == "rejected":
         yield _risk("stop", "Certificate rejected", f"The independent checker: {outcome.certificate.detail}.")
 
 
-def _changed(files: Sequence[EvidenceFile]) -> Iterator[Risk]:
+def _file_risks(files: Sequence[EvidenceFile]) -> Iterator[Risk]:
     for entry in files:
         if entry.state == "differs":
             told = f"{entry.path} is not the file that the evidence is about: its sha256 is another one."
@@ -62,7 +64,7 @@ def _changed(files: Sequence[EvidenceFile]) -> Iterator[Risk]:
             yield _risk("open", f"{entry.role.capitalize()} missing", told)
 
 
-def _undecided(outcome: PropertyRepair) -> Iterator[Risk]:
+def _undecided_risks(outcome: PropertyRepair) -> Iterator[Risk]:
     which = "best attempt" if outcome.attempt else "repaired network" if outcome.out else "network"
     for prop in outcome.properties:
         if prop.after == "violated":
@@ -83,7 +85,7 @@ def _undecided(outcome: PropertyRepair) -> Iterator[Risk]:
         yield _risk("open", "Out of time", "The time limit ended the repair before everything was decided.")
 
 
-def _others(outcome: PropertyRepair) -> Iterator[Risk]:
+def _unasked_risks(outcome: PropertyRepair) -> Iterator[Risk]:
     """Applicable properties that nobody asked for."""
     for entry in outcome.watched:
         now = entry.after or entry.before
@@ -103,7 +105,7 @@ def _others(outcome: PropertyRepair) -> Iterator[Risk]:
         yield _risk("stop", f"{name} regressed", "It was proved before the repair and is not proved now.")
 
 
-def _measured(outcome: PropertyRepair) -> Iterator[Risk]:
+def _measured_risks(outcome: PropertyRepair) -> Iterator[Risk]:
     if outcome.out is None:
         return
     for entry in outcome.drawdown.properties:
@@ -132,7 +134,7 @@ def _measured(outcome: PropertyRepair) -> Iterator[Risk]:
         yield _risk("open", f"Only the points of {around.name} are proved", told)
 
 
-def _tied(outcome: PropertyRepair) -> Iterator[Risk]:
+def _tied_risks(outcome: PropertyRepair) -> Iterator[Risk]:
     """Outputs that were bound to others: decisions are kept, values are not."""
     if outcome.ties:
         proved = ", ".join(dict.fromkeys(tie.property for tie in outcome.ties))
@@ -143,13 +145,13 @@ def _tied(outcome: PropertyRepair) -> Iterator[Risk]:
         yield _risk("open", "Tied outputs", told)
 
 
-def _behaviour(outcome: PropertyRepair) -> Iterator[Risk]:
+def _behaviour_risks(outcome: PropertyRepair) -> Iterator[Risk]:
     """What is kept where no domain was declared, what is badly kept, and what rests on a guess."""
     if outcome.out is None or outcome.behaviour_kept is None:
         return
     badly = outcome.behaviour_kept == "badly kept"
     # The word of the outcome decides whether, the figures of each place decide where.
-    bad = [entry for entry in outcome.behaviour if badly and not well_kept(entry, outcome)]
+    bad = [entry for entry in outcome.behaviour if badly and not is_well_kept(entry, outcome)]
     for entry in outcome.behaviour:
         told = right_words(entry)
         said = f"{behaviour_words(entry, outcome)}, n = {entry.n:,}{f'; {told}' if told else ''}."
@@ -173,7 +175,7 @@ def _behaviour(outcome: PropertyRepair) -> Iterator[Risk]:
         yield _risk("open", "Decision rule is a guess", told)
 
 
-def _certificate(
+def _certificate_risks(
     outcome: PropertyRepair, files: Sequence[EvidenceFile], facts: CertificateFacts | None
 ) -> Iterator[Risk]:
     stored = outcome.certificate
@@ -201,7 +203,7 @@ def _certificate(
     yield _risk("assumption", "Independence of the checker", told)
 
 
-def _assumptions(outcome: PropertyRepair, facts: CertificateFacts | None) -> Iterator[Risk]:
+def _assumption_risks(outcome: PropertyRepair, facts: CertificateFacts | None) -> Iterator[Risk]:
     if outcome.semantics == "float32":
         told = (
             "Proofs speak about any execution in IEEE-754 single precision, with the sums of each dot product in any "
@@ -224,7 +226,7 @@ def _assumptions(outcome: PropertyRepair, facts: CertificateFacts | None) -> Ite
         yield _risk("open", "Rounding of the prover", told)
 
 
-def _scope(outcome: PropertyRepair) -> Iterator[Risk]:
+def _scope_risks(outcome: PropertyRepair) -> Iterator[Risk]:
     told = (
         "A proof is as good as its property. Whether the properties capture every hazard, with the right regions and "
         "the right units, was not examined. Outside of the input boxes of section 2 nothing is proved."

@@ -32,8 +32,8 @@ def example_risks(outcome: ExampleRepair) -> Iterator[Risk]:
         "The figures are counts over the examples of these files. They say nothing of any other input, and do not say "
         "that an example stays right under the least change of it.",
     )
-    yield from _counted(outcome)
-    yield from _scope(outcome)
+    yield from _counted_risks(outcome)
+    yield from _scope_risks(outcome)
 
 
 def _risk(weight: Weight, topic: str, text: str) -> Risk:
@@ -48,7 +48,7 @@ def _ended_early(outcome: ExampleRepair) -> Iterator[Risk]:
         yield _risk("open", "Out of time", f"The time limit ended the command; {left}.")
 
 
-def _counted(outcome: ExampleRepair) -> Iterator[Risk]:
+def _counted_risks(outcome: ExampleRepair) -> Iterator[Risk]:
     """Of the examples that say most: which are wrong or broken, and whether they had a say."""
     repair = outcome.blocks
     role = judging_role(repair)
@@ -66,14 +66,14 @@ def _counted(outcome: ExampleRepair) -> Iterator[Risk]:
     if ours.broken:
         told = f"{ours.broken:,} of {ours.n:,} {name} examples were right before and are wrong now."
         yield _risk("open", "Broken examples", told)
-    yield from _compared(repair)
+    yield from _comparison_risks(repair)
     if wrong := ours.n - ours.right:
         was = before.n - before.right
         told = f"The repaired network gets {wrong:,} of {ours.n:,} {name} examples wrong, {was:,} before."
         yield _risk("open", "Still wrong", told)
 
 
-def _compared(repair: BlockRepair) -> Iterator[Risk]:
+def _comparison_risks(repair: BlockRepair) -> Iterator[Risk]:
     """Another way to repair that does better where one may choose: on the validation examples."""
     # Not on held-out examples: to choose a method by them would use them up.
     mine, others = repair.methods[0].accuracy["validation"], repair.methods[1:]
@@ -86,7 +86,7 @@ def _compared(repair: BlockRepair) -> Iterator[Risk]:
         yield _risk("open", "Another way does better", told)
 
 
-def _scope(outcome: ExampleRepair) -> Iterator[Risk]:
+def _scope_risks(outcome: ExampleRepair) -> Iterator[Risk]:
     repair = outcome.blocks
     told = (
         "Whether the labels are right, and whether the examples stand for the inputs in operation, was not examined. "

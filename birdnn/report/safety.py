@@ -26,10 +26,10 @@ from birdnn.records import (
     Tone,
     Witness,
 )
-from birdnn.report.headline import contradicted, said, said_of_examples
-from birdnn.report.risks import risks
-from birdnn.report.standards import mapping
-from birdnn.report.words import domain, sides, stated
+from birdnn.report.headline import examples_in_words, is_contradicted, result_in_words
+from birdnn.report.risks import residual_risks
+from birdnn.report.standards import standards_mapping
+from birdnn.report.words import domain_ranges, network_sides, property_in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ def safety_report(
         version: of the birdnn that makes the report.
         signed: when and by whom.
     """
-    found = risks(outcome, files, certificate)
+    found = residual_risks(outcome, files, certificate)
     report = SafetyReport(
         birdnn=version,
         made=signed.made,
@@ -103,7 +103,7 @@ def safety_report(
         reviewer=signed.reviewer,
         summary=_summary(outcome, files, found),
         files=tuple(files),
-        moved=_moved(outcome),
+        moved=_most_moved_values(outcome),
         certificate=certificate,
         risks=found,
         commands=(_command("Repeat the repair, as it was run", *outcome.request.command),),
@@ -113,7 +113,7 @@ def safety_report(
     if isinstance(outcome, PropertyRepair):
         report = _with_properties(report, outcome)
     # Last: what is offered toward a standard depends on defects, files and properties of the report itself.
-    return replace(report, mapping=mapping(report))
+    return replace(report, mapping=standards_mapping(report))
 
 
 def _with_properties(report: SafetyReport, outcome: PropertyRepair) -> SafetyReport:
@@ -121,7 +121,7 @@ def _with_properties(report: SafetyReport, outcome: PropertyRepair) -> SafetyRep
     watched = [entry.n for entry in outcome.drawdown.properties if entry.n]
     summary = replace(
         report.summary,
-        scope=_scope(outcome),
+        scope=_scope_text(outcome),
         asked=len(outcome.properties),
         violated_before=sum(prop.before == "violated" for prop in outcome.properties),
         proved_after=sum(prop.after == "proved" for prop in outcome.properties),
@@ -131,10 +131,10 @@ def _with_properties(report: SafetyReport, outcome: PropertyRepair) -> SafetyRep
     return replace(
         report,
         summary=summary,
-        domain=domain(outcome),
-        properties=tuple(stated(prop, outcome) for prop in outcome.properties),
+        domain=domain_ranges(outcome),
+        properties=tuple(property_in_words(prop, outcome) for prop in outcome.properties),
         defects=_defects(outcome),
-        commands=(*_commands(outcome, report.files), *report.commands),
+        commands=(*_property_commands(outcome, report.files), *report.commands),
     )
 
 
@@ -161,7 +161,7 @@ def _summary(outcome: AnyRepair, files: Sequence[EvidenceFile], found: Sequence[
     )
 
 
-def _scope(outcome: PropertyRepair) -> str:
+def _scope_text(outcome: PropertyRepair) -> str:
     """What nobody should read into the proofs, on the first page."""
     proved = [prop.name for prop in outcome.properties if prop.after == "proved"]
     if not proved:
@@ -173,12 +173,12 @@ def _scope(outcome: PropertyRepair) -> str:
     rest = [name for name in proved if name not in covered]
     told = "Nothing is proved about inputs outside the regions of these properties (section 2)."
     if covered:
-        told += f" The certificate covers the proof of {_listed(covered)}."
+        told += f" The certificate covers the proof of {_joined_names(covered)}."
     missing = "has no certificate" if stored is None or accepted else f"has a certificate that is {stored.answer}"
-    return told + (f" The proof of {_listed(rest)} {missing}." if rest else "")
+    return told + (f" The proof of {_joined_names(rest)} {missing}." if rest else "")
 
 
-def _listed(names: Sequence[str]) -> str:
+def _joined_names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -186,24 +186,24 @@ def _verdict(outcome: AnyRepair, files: Sequence[EvidenceFile]) -> _Verdict:
     changed = dict.fromkeys(entry.role for entry in files if entry.state == "differs")
     match outcome:
         # Contradictory evidence is the worse news: it stays so whichever files lie there.
-        case PropertyRepair() if not changed or contradicted(outcome):
-            return _by_properties(outcome)
+        case PropertyRepair() if not changed or is_contradicted(outcome):
+            return _properties_verdict(outcome)
         case ExampleRepair() if not changed:
-            return _by_examples(outcome)
+            return _examples_verdict(outcome)
     told = f"What is reported below was found for other files than those that lie there now: {', '.join(changed)}."
     return "files differ", "Not about these files", "", "bad", told
 
 
-def _by_properties(outcome: PropertyRepair) -> _Verdict:
-    result = said(outcome)
-    if contradicted(outcome):
+def _properties_verdict(outcome: PropertyRepair) -> _Verdict:
+    result = result_in_words(outcome)
+    if is_contradicted(outcome):
         return "engines disagree", result.word, result.rest, result.tone, ""
     verdict, told = _MEANING[outcome.result]
     return verdict, result.word, result.rest, result.tone, told
 
 
-def _by_examples(outcome: ExampleRepair) -> _Verdict:
-    result = said_of_examples(outcome)
+def _examples_verdict(outcome: ExampleRepair) -> _Verdict:
+    result = examples_in_words(outcome)
     return "violated" if result.tone == "bad" else "not proved", result.word, "", result.tone, result.rest
 
 
@@ -215,7 +215,7 @@ def _defects(outcome: PropertyRepair) -> tuple[Defect, ...]:
 
 
 def _defect(outcome: PropertyRepair, prop: PropertyOutcome, found: Witness, file: Literal["before", "after"]) -> Defect:
-    inputs, outputs = sides(outcome)
+    inputs, outputs = network_sides(outcome)
     chosen = {"argmin": min, "argmax": max}.get(outcome.decision)
     place = None if chosen is None or not found.y else found.y.index(chosen(found.y))
     return Defect(
@@ -229,7 +229,7 @@ def _defect(outcome: PropertyRepair, prop: PropertyOutcome, found: Witness, file
     )
 
 
-def _moved(outcome: RepairOutcome) -> tuple[MovedValue, ...]:
+def _most_moved_values(outcome: RepairOutcome) -> tuple[MovedValue, ...]:
     """The values that moved most, over all initialisers."""
     found = [
         MovedValue(
@@ -249,7 +249,7 @@ def _command(purpose: str, *words: str) -> CommandToType:
     return CommandToType(purpose=purpose, command=shlex.join(words))
 
 
-def _commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[CommandToType, ...]:
+def _property_commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[CommandToType, ...]:
     """What an assessor types to see each claim about properties again."""
     # Paths as found, for results are handed over in other folders; the recorded ones only where nothing was found.
     place = {(entry.role, entry.name): entry.path for entry in files}
@@ -270,7 +270,7 @@ def _commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[C
     if outcome.certificate is not None:
         # Properties that it does not speak about would have it rejected: each that is given needs its proof.
         certified = [props[name] for name in outcome.certificate.properties if name in props]
-        words = ["birdnn-check", "--net", judged, *_each("--prop", certified)]
+        words = ["birdnn-check", "--net", judged, *_option_for_each("--prop", certified)]
         path = place.get(("certificate", "certificate"), outcome.certificate.path)
         told = "Check the certificate again, a sample of its leaves in exact arithmetic as well"
         found.append(_command(told, *words, path, "--sample", "100"))
@@ -280,7 +280,7 @@ def _commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[C
         told = "Check that outputs differ from the original's by constants, in exact arithmetic"
         found.append(_command(told, "birdnn-check", "--net", judged, "--before", net))
     if stated := [path for path in props.values() if _is_property(path)]:
-        words = ["--net", judged, *_each("--prop", stated), "--semantics", outcome.semantics, *units]
+        words = ["--net", judged, *_option_for_each("--prop", stated), "--semantics", outcome.semantics, *units]
         found.append(_command("Decide the properties anew, without the certificate", "birdnn", "verify", *words))
     return tuple(found)
 
@@ -290,5 +290,5 @@ def _is_property(path: str) -> bool:
     return path.removesuffix(".gz").endswith(".vnnlib")
 
 
-def _each(option: str, values: Sequence[str]) -> list[str]:
+def _option_for_each(option: str, values: Sequence[str]) -> list[str]:
     return [word for value in dict.fromkeys(values) for word in (option, value)]

@@ -31,7 +31,7 @@ _KINDS = {
 }
 
 
-def sarif(report: SafetyReport) -> dict[str, Any]:
+def sarif_log(report: SafetyReport) -> dict[str, Any]:
     """A SARIF log with one run."""
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(report)]}
 
@@ -86,12 +86,12 @@ def _rules_of_properties(outcome: PropertyRepair, report: SafetyReport) -> tuple
     for rule, prop in enumerate(outcome.properties):
         # Where nothing was written both networks are one file, and the result below says it.
         if prop.before == "violated" and outcome.out is not None:
-            results.append(_result(report.files[before], before, rule, prop) | _before(outcome, prop))
-        results.append(_result(report.files[after], after, rule, prop) | _after(outcome, prop))
+            results.append(_result(report.files[before], before, rule, prop) | _before_fields(outcome, prop))
+        results.append(_result(report.files[after], after, rule, prop) | _after_fields(outcome, prop))
     rules = [_rule(prop) for prop in outcome.properties]
     # A list of passes would be taken for success, and a proof alone is none.
     if (word := behaviour_word(outcome)) not in (None, "kept"):
-        results.append(_behaviour(report, len(rules), nets["network after"], bad=word == "badly kept"))
+        results.append(_behaviour_result(report, len(rules), nets["network after"], bad=word == "badly kept"))
         rules.append(_BEHAVIOUR)
     return rules, results
 
@@ -105,7 +105,7 @@ def _rule(prop: PropertyOutcome) -> dict[str, Any]:
     }
 
 
-def _behaviour(report: SafetyReport, rule: int, place: int, *, bad: bool) -> dict[str, Any]:
+def _behaviour_result(report: SafetyReport, rule: int, place: int, *, bad: bool) -> dict[str, Any]:
     """The network that is handed over, where a proof is not all that was asked for."""
     entry = report.files[place]
     uri = Path(entry.path).absolute().as_uri()
@@ -142,7 +142,7 @@ def _result(file: EvidenceFile, place: int, rule: int, prop: PropertyOutcome) ->
     }
 
 
-def _before(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
+def _before_fields(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
     """The original, which is violated and stays so."""
     x = list(prop.counterexamples[0].x) if prop.counterexamples else []
     # An image would fill the page; repair.json has it.
@@ -161,7 +161,7 @@ def _before(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
     return found
 
 
-def _after(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
+def _after_fields(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
     """The network that is handed over."""
     kind, level = _KINDS[prop.after]
     which = "best attempt" if outcome.attempt else "repaired network" if outcome.out else "network"

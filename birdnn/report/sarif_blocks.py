@@ -21,14 +21,14 @@ def rules_of_examples(outcome: ExampleRepair, files: Sequence[EvidenceFile]) -> 
     return [_rule(entry) for entry in outcome.blocks.examples], list(_results(outcome, files))
 
 
-def _id(examples: Examples) -> str:
+def _rule_id(examples: Examples) -> str:
     return f"{ROLES[examples.role]}-examples"
 
 
 def _rule(examples: Examples) -> dict[str, Any]:
     name = ROLES[examples.role]
     return {
-        "id": _id(examples),
+        "id": _rule_id(examples),
         "shortDescription": {"text": f"The network gives the right class for each of {examples.n:,} {name} examples."},
         "defaultConfiguration": {"level": "warning"},
         "properties": {"sha256": examples.sha256, "role": examples.role},
@@ -53,7 +53,7 @@ def _result(rule: int, examples: Examples, file: EvidenceFile, place: int, count
     told = f"The {which} gets {wrong:,} of {counted.n:,} {ROLES[examples.role]} examples wrong."
     uri = Path(file.path).absolute().as_uri()
     return {
-        "ruleId": _id(examples),
+        "ruleId": _rule_id(examples),
         "ruleIndex": rule,
         "kind": "fail" if wrong else "open",
         "level": "warning" if wrong else "none",

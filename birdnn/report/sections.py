@@ -31,11 +31,11 @@ _BY_EXAMPLES = {
 }
 
 
-def titles(outcome: RepairOutcome) -> Mapping[str, str]:
+def section_titles(outcome: RepairOutcome) -> Mapping[str, str]:
     """Key of each section -> its title, in order."""
     return _BY_PROPERTIES if isinstance(outcome, PropertyRepair) else _BY_EXAMPLES
 
 
-def numbers(outcome: RepairOutcome) -> Mapping[str, int]:
+def section_numbers(outcome: RepairOutcome) -> Mapping[str, int]:
     """Key of each section -> its number, from 1."""
-    return {key: place for place, key in enumerate(titles(outcome), 1)}
+    return {key: place for place, key in enumerate(section_titles(outcome), 1)}

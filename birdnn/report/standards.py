@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from birdnn.records import ExampleRepair, Offered, PropertyRepair, RepairOutcome, SafetyReport
 from birdnn.report.headline import behaviour_word
-from birdnn.report.sections import numbers
+from birdnn.report.sections import section_numbers
 
 DISCLAIMER = (
     "Evidence offered toward the requests below. Nothing here states or implies that a network, a process or a "
@@ -35,19 +35,19 @@ class _Request(Generic[R]):
     have: Callable[[SafetyReport, R], tuple[bool, bool]]
 
 
-def _proved(report: SafetyReport) -> bool:
+def _is_proved(report: SafetyReport) -> bool:
     return report.summary.verdict in ("proved", "proved as it was")
 
 
-def _accepted(outcome: PropertyRepair) -> bool:
+def _is_accepted(outcome: PropertyRepair) -> bool:
     return outcome.certificate is not None and outcome.certificate.answer == "accepted"
 
 
-def _stated(report: SafetyReport) -> bool:
+def _has_stated_regions(report: SafetyReport) -> bool:
     return all(prop.regions for prop in report.properties)
 
 
-def _confirmed(report: SafetyReport) -> bool:
+def _has_confirmed_files(report: SafetyReport) -> bool:
     return all(entry.state == "as recorded" for entry in report.files)
 
 
@@ -57,7 +57,7 @@ _BY_PROPERTIES: tuple[_Request[PropertyRepair], ...] = (
         "Operational domain of the model",
         "Declared input domain and each property’s input region, in the suite’s units",
         "properties",
-        lambda r, o: (o.domain is not None and _stated(r), o.domain is not None or _stated(r)),
+        lambda r, o: (o.domain is not None and _has_stated_regions(r), o.domain is not None or _has_stated_regions(r)),
     ),
     _Request(
         _EASA,
@@ -75,49 +75,49 @@ _BY_PROPERTIES: tuple[_Request[PropertyRepair], ...] = (
         "Proof about the file as stored, for executions in float32; counterexamples replayed by onnxruntime",
         "verdicts",
         # Over the reals a proof speaks about no execution, so it is a part at most.
-        lambda r, o: (_proved(r) and o.semantics == "float32", bool(r.defects) or _proved(r)),
+        lambda r, o: (_is_proved(r) and o.semantics == "float32", bool(r.defects) or _is_proved(r)),
     ),
     _Request(
         _DRAFT,
         "Trace from requirement to evidence",
         "Property file by hash, its statement in words, the verdict and the proof of each",
         "properties",
-        lambda r, o: (_stated(r) and _proved(r), True),
+        lambda r, o: (_has_stated_regions(r) and _is_proved(r), True),
     ),
     _Request(
         "DO-333",
         "Formal notation, soundness argument for each method, assumptions stated",
         "Properties in VNN-LIB; docs/soundness.md and docs/certificate.md; assumptions listed",
         "risks",
-        lambda r, o: (_proved(r), True),
+        lambda r, o: (_is_proved(r), True),
     ),
     _Request(
         "DO-330",
         "Independent check of the tool’s output; tool version and known limits",
         "Certificate accepted by a checker that shares no code with the prover; versions under Reproduction",
         "certificate",
-        lambda r, o: (_accepted(o), True),
+        lambda r, o: (_is_accepted(o), True),
     ),
     _Request(
         "ISO/PAS 8800",
         "Insufficiency found, root cause, change, re-verification",
         "Counterexamples, responsible neurons, changed parameters, verdicts after the change",
         "defects",
-        lambda r, o: (bool(r.defects and o.localisation) and _proved(r), bool(r.defects)),
+        lambda r, o: (bool(r.defects and o.localisation) and _is_proved(r), bool(r.defects)),
     ),
     _Request(
         "UL 4600",
         "Evidence is valid for this configuration",
         "sha256 of the networks, every property and the certificate, compared when the report was made",
         "scope",
-        lambda r, o: (_confirmed(r), True),
+        lambda r, o: (_has_confirmed_files(r), True),
     ),
     _Request(
         "AMLAS",
         "Verification log and independence of verification",
         "Verdict matrix with engine, arithmetic and time; the checker’s log; other engines where asked",
         "verdicts",
-        lambda r, o: (_accepted(o), True),
+        lambda r, o: (_is_accepted(o), True),
     ),
 )
 
@@ -178,7 +178,7 @@ _BY_EXAMPLES: tuple[_Request[ExampleRepair], ...] = (
         "Evidence is valid for this configuration",
         "sha256 of the networks and of every file of examples, compared when the report was made",
         "scope",
-        lambda r, o: (_confirmed(r), True),
+        lambda r, o: (_has_confirmed_files(r), True),
     ),
     _Request(
         "AMLAS",
@@ -190,20 +190,20 @@ _BY_EXAMPLES: tuple[_Request[ExampleRepair], ...] = (
 )
 
 
-def mapping(report: SafetyReport) -> tuple[Offered, ...]:
+def standards_mapping(report: SafetyReport) -> tuple[Offered, ...]:
     """Each request with what this outcome has for it; ``report`` without its own mapping."""
     outcome = report.outcome
     if isinstance(outcome, PropertyRepair):
-        return tuple(_offered(request, report, outcome) for request in _BY_PROPERTIES)
-    return tuple(_offered(request, report, outcome) for request in _BY_EXAMPLES)
+        return tuple(_offered_evidence(request, report, outcome) for request in _BY_PROPERTIES)
+    return tuple(_offered_evidence(request, report, outcome) for request in _BY_EXAMPLES)
 
 
-def _offered(request: _Request[R], report: SafetyReport, outcome: R) -> Offered:
+def _offered_evidence(request: _Request[R], report: SafetyReport, outcome: R) -> Offered:
     fully, partly = request.have(report, outcome)
     return Offered(
         source=request.source,
         asks=request.asks,
         offered="offered" if fully else "in part" if partly else "not offered",
         evidence=request.evidence,
-        section=numbers(outcome)[request.section],
+        section=section_numbers(outcome)[request.section],
     )

@@ -39,7 +39,7 @@ def add_notes(grid: Table, notes: Iterable[str]) -> None:
         add_fact(grid, "note", note)
 
 
-def seconds(value: float) -> str:
+def duration_text(value: float) -> str:
     """A duration as people read it: ``0.04 s``, ``12.3 s``, ``4 min 05 s``."""
     if value < 10:
         return f"{value:.2f} s"

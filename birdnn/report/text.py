@@ -30,18 +30,18 @@ from birdnn.records import (
     VerifyOutcome,
     Violated,
 )
-from birdnn.report.crosschecks import matrix
+from birdnn.report.crosschecks import verdict_matrix
 from birdnn.report.headline import (
     behaviour_words,
     change_words,
     decided_words,
+    result_in_words,
     right_words,
-    said,
     tied_words,
-    told_of,
+    worst_kept_place,
 )
-from birdnn.report.tables import add_fact, add_notes, facts_grid, file_line, plain_table, seconds
-from birdnn.report.witnesses import HOLDS, REASONS, ran
+from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, file_line, plain_table
+from birdnn.report.witnesses import HOLDS, REASONS, replay_text
 from birdnn.report.words import percent
 
 NARROW = 72
@@ -72,9 +72,9 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             Text(answer.outcome, STYLES[answer.outcome]),
             Text(answer.competition_verdict),
             f"{answer.verdict.boxes:,}",
-            seconds(answer.solve_s),
+            duration_text(answer.solve_s),
         ]
-        table.add_row(*cells, *([Text(_because(answer.verdict))] if width >= NARROW else []))
+        table.add_row(*cells, *([Text(_reason_text(answer.verdict))] if width >= NARROW else []))
     grid = facts_grid()
     for answer in outcome.verdicts:
         # Below the table, not in it: inputs are too wide for a column.
@@ -85,17 +85,17 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             add_fact(grid, "where it does", HOLDS[answer.verdict.witness.exactly])
     # Always, also where it is the usual one: without it nobody knows whether a proof speaks about the reals or about
     # runs.
-    _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
-    add_fact(grid, "time in all", seconds(outcome.wall_s))
+    _add_arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
+    add_fact(grid, "time in all", duration_text(outcome.wall_s))
     add_notes(grid, outcome.notes)
     add_fact(grid, "disagreement", outcome.disagreement)
-    engines = _matrix([(v.name, v.engines) for v in outcome.verdicts])
+    engines = _matrix_if_asked([(v.name, v.engines) for v in outcome.verdicts])
     return Group(table, *engines, grid, *certificate_lines(outcome.certificate))
 
 
-def _matrix(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> list[RenderableType]:
+def _matrix_if_asked(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> list[RenderableType]:
     asked = [row for row in rows if row[1]]
-    return ["", matrix(asked)] if asked else []
+    return ["", verdict_matrix(asked)] if asked else []
 
 
 def repair_summary(outcome: PropertyRepair, width: int = 80, *, verbose: bool = False) -> RenderableType:
@@ -115,31 +115,31 @@ def repair_summary(outcome: PropertyRepair, width: int = 80, *, verbose: bool = 
         boxes = [f"{prop.boxes:,}"] if width >= NARROW else []
         name = Text(readable(prop.name if prop.role == "goal" else f"{prop.name} ({prop.role})"))
         before, after = Text(prop.before, STYLES[prop.before]), Text(prop.after, STYLES[prop.after])
-        table.add_row(name, before, after, _basis(prop), *boxes, seconds(prop.verify_s))
+        table.add_row(name, before, after, _guarantee_basis(prop), *boxes, duration_text(prop.verify_s))
     grid = facts_grid()
     if outcome.out is not None:
-        _measurements(grid, outcome, verbose=verbose)
-    _fresh_samples(grid, (*outcome.properties, *outcome.watched))
-    _spent(grid, outcome, verbose=verbose)
+        _add_measurements(grid, outcome, verbose=verbose)
+    _add_fresh_samples(grid, (*outcome.properties, *outcome.watched))
+    _add_time_spent(grid, outcome, verbose=verbose)
     add_notes(grid, outcome.notes)
-    _others(grid, outcome)
-    engines = _matrix([(p.name, p.engines) for p in outcome.properties])
-    return Group(headline(outcome), table, *engines, grid, *_files(outcome))
+    _add_suite_facts(grid, outcome)
+    engines = _matrix_if_asked([(p.name, p.engines) for p in outcome.properties])
+    return Group(repair_headline(outcome), table, *engines, grid, *_file_lines(outcome))
 
 
-def headline(outcome: PropertyRepair) -> Text:
+def repair_headline(outcome: PropertyRepair) -> Text:
     """The result, as every report says it."""
-    result = said(outcome)
+    result = result_in_words(outcome)
     style = {"good": "proved", "warn": "unknown", "bad": "violated"}[result.tone]
     return Text.assemble((f"{result.word}: ", STYLES[style]), readable(result.rest))
 
 
-def _because(verdict: Verdict) -> str:
+def _reason_text(verdict: Verdict) -> str:
     match verdict:
         case Proved():
             return _BASIS["proved"] if verdict.boxes else "nothing is unsafe"  # nothing was searched
         case Violated():
-            return ran(verdict.witness.replayed_by, verdict.witness.exactly)
+            return replay_text(verdict.witness.replayed_by, verdict.witness.exactly)
         case Unknown():
             still = f", {verdict.open_boxes:,} boxes open" if verdict.open_boxes else ""
             tried = f": {verdict.tried}" if verdict.tried else ""
@@ -148,7 +148,7 @@ def _because(verdict: Verdict) -> str:
             assert_never(verdict)
 
 
-def _basis(prop: PropertyOutcome) -> str:
+def _guarantee_basis(prop: PropertyOutcome) -> str:
     return _BASIS[prop.after]
 
 
@@ -176,7 +176,7 @@ def _neighbours_text(entry: Neighbours) -> str:
     return f"{now}, {healed}; n = {entry.n:,}, at most {entry.radius:g} away in each input"
 
 
-def _measurements(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
+def _add_measurements(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change; what goes without saying only where it is asked."""
     add_fact(grid, "disagreement", outcome.disagreement)
     for name, rate in (("efficacy", outcome.efficacy), ("generalisation", outcome.generalisation)):
@@ -190,10 +190,10 @@ def _measurements(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> Non
     if outcome.fidelity is None:
         if not outcome.behaviour:
             add_fact(grid, "fidelity", outcome.fidelity_note)
-    elif verbose or not outcome.behaviour or told_of(outcome).ground != "domain":  # else the headline says it
+    elif verbose or not outcome.behaviour or worst_kept_place(outcome).ground != "domain":  # else the headline says it
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
         add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
-    _behaviour(grid, outcome)
+    _add_behaviour(grid, outcome)
     if outcome.preservation is not None:
         add_fact(grid, "largest change", change_words(outcome.preservation, outcome))
         add_fact(grid, "decisions", decided_words(outcome.preservation))
@@ -206,7 +206,7 @@ def _measurements(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> Non
     add_fact(grid, "changed", _change_text(outcome.change))
 
 
-def _behaviour(grid: Table, outcome: PropertyRepair) -> None:
+def _add_behaviour(grid: Table, outcome: PropertyRepair) -> None:
     """What is kept elsewhere than on the domain, with the place, and the outputs that were tied."""
     for entry in outcome.behaviour:
         if entry.ground != "domain" or outcome.fidelity is None or entry.argmin_agreement is not None:
@@ -215,7 +215,7 @@ def _behaviour(grid: Table, outcome: PropertyRepair) -> None:
     add_fact(grid, "tied", tied_words(outcome))
 
 
-def _fresh_samples(grid: Table, properties: Sequence[PropertyOutcome | ApplicableOutcome]) -> None:
+def _add_fresh_samples(grid: Table, properties: Sequence[PropertyOutcome | ApplicableOutcome]) -> None:
     """What fresh samples say beside the proofs."""
     drawn = [prop for prop in properties if prop.sampled is not None]
     # A line for each number of draws, not for each property: most have the same, and the screen has 24 lines.
@@ -251,32 +251,36 @@ def _change_text(change: Mapping[str, InitialiserChange]) -> str:
     return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {largest.linf:.2g} ({name})"
 
 
-def _spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
+def _add_time_spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
     # Nothing was tried, so there are no stages to tell apart.
     if not outcome.rounds:
-        add_fact(grid, "time", seconds(outcome.wall_s))
-        _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
+        add_fact(grid, "time", duration_text(outcome.wall_s))
+        _add_arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
         return
     for entry in outcome.tried if verbose else ():
         add_fact(grid, "tried", _tried_text(entry))
     if outcome.request.method == "auto" and (verbose or outcome.result != "proved"):
         add_fact(grid, "stopped", outcome.stopped)
-    parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
+    parts = f"repair {duration_text(outcome.repair_s)}, proof {duration_text(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
-    add_fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
-    _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
+    add_fact(
+        grid, "time", f"{duration_text(outcome.wall_s)}: {parts}, sampling {duration_text(outcome.sample_s)}; {rounds}"
+    )
+    _add_arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
 
 
 def _tried_text(entry: Tried) -> str:
     kept = entry.kept
     # Its mean difference is 0 then, which would read as a candidate that changes nothing.
     if not kept.n:
-        return f"{entry.method}: {entry.result}; behaviour not measured; {seconds(entry.seconds)}"
+        return f"{entry.method}: {entry.result}; behaviour not measured; {duration_text(entry.seconds)}"
     same = "" if kept.decision_agreement is None else f"{percent(kept.decision_agreement)} same decision, "
-    return f"{entry.method}: {entry.result}; {same}mean absolute difference {kept.mae:.2g}; {seconds(entry.seconds)}"
+    return (
+        f"{entry.method}: {entry.result}; {same}mean absolute difference {kept.mae:.2g}; {duration_text(entry.seconds)}"
+    )
 
 
-def _arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:
+def _add_arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:
     """Which arithmetic the answers speak about; with the properties' names where it is not the same for all."""
     kinds = list(dict.fromkeys(kind for _, kind in stated))
     for kind in kinds:
@@ -284,7 +288,7 @@ def _arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:
         add_fact(grid, "arithmetic", kind if len(kinds) == 1 else f"{kind} ({names})")
 
 
-def _others(grid: Table, outcome: PropertyRepair) -> None:
+def _add_suite_facts(grid: Table, outcome: PropertyRepair) -> None:
     suite = outcome.suite
     if suite is None:
         return
@@ -301,11 +305,11 @@ def certificate_lines(found: CertificateFile | None) -> list[RenderableType]:
     if found is None:
         return []
     size = f"{found.size / 1e6:.2g} MB" if found.size >= 100_000 else f"{found.size / 1e3:.2g} kB"
-    checked = Text.assemble((f"{'checker':<18}", "dim"), readable(f"{found.checked}; {seconds(found.check_s)}"))
+    checked = Text.assemble((f"{'checker':<18}", "dim"), readable(f"{found.checked}; {duration_text(found.check_s)}"))
     return [file_line("certificate", found.path, size), checked]
 
 
-def _files(outcome: PropertyRepair) -> list[RenderableType]:
+def _file_lines(outcome: PropertyRepair) -> list[RenderableType]:
     found = certificate_lines(outcome.certificate)
     if outcome.out is not None:
         found.append(file_line("best attempt" if outcome.attempt else "repaired network", outcome.out))

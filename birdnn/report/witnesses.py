@@ -27,26 +27,26 @@ REASONS: Mapping[UnknownReason, str] = {
 }
 
 
-def ran(replayed_by: Sequence[str], exactly: bool | None) -> str:
+def replay_text(replayed_by: Sequence[str], exactly: bool | None) -> str:
     """Who ran the network at an input that violates, and what is special of it."""
     said = f"replayed by {' and '.join(replayed_by)}"
     return said + {True: "", False: "; not over the reals", None: "; over the reals it could not be told"}[exactly]
 
 
-def remark(name: str, verdict: Verdict) -> str:
+def verdict_remark(name: str, verdict: Verdict) -> str:
     """What a verdict about the reals has to say of runs, or the other way round; empty where both agree."""
     match verdict:
         # No disagreement, for both are right: one speaks about the reals, the other about a run that rounds.
         case Proved(executed=witness) if witness is not None:
             who = " and ".join(witness.replayed_by)
             return (
-                f"{name} is proved over the reals, and yet {who} rounds so that the input {shown(witness.x)} violates "
-                "it; semantics float32 asks about runs."
+                f"{name} is proved over the reals, and yet {who} rounds so that the input {input_text(witness.x)} "
+                "violates it; semantics float32 asks about runs."
             )
         case Proved(touched=boxes) if boxes:
             return (
-                f"{name} holds by nothing to spare: bounds reach its threshold, and {_boxes(boxes)} closed in exact "
-                "arithmetic, which a certificate has no form for: none can be written."
+                f"{name} holds by nothing to spare: bounds reach its threshold, and {_boxes_text(boxes)} closed in "
+                "exact arithmetic, which a certificate has no form for: none can be written."
             )
         case Violated(witness=witness, undecided=reason) if witness.exactly is False:
             rest = f", where nothing is decided ({REASONS[reason]})" if reason not in (None, "not_found") else ""
@@ -61,15 +61,17 @@ def remark(name: str, verdict: Verdict) -> str:
                 f"{name}: memory ran out, and smaller batches did not help: it takes a machine or a --device with more."
             )
         case Unknown(over_reals=x) if x:
-            return f"Over the reals the input {shown(x)} violates {name}; no run of the network was found that does."
+            return (
+                f"Over the reals the input {input_text(x)} violates {name}; no run of the network was found that does."
+            )
     return ""
 
 
-def _boxes(count: int) -> str:
+def _boxes_text(count: int) -> str:
     return f"{count:,} boxes were" if count > 1 else "1 box was"
 
 
-def shown(x: Sequence[float]) -> str:
+def input_text(x: Sequence[float]) -> str:
     """An input, the first of its values where they are many."""
     more = f", ... {len(x)} values" if len(x) > _SHOWN else ""
     return f"[{', '.join(repr(value) for value in x[:_SHOWN])}{more}]"

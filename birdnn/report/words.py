@@ -22,12 +22,12 @@ from birdnn.records import (
 from birdnn.spec import Row
 
 
-def plain(value: float) -> str:
+def plain_number(value: float) -> str:
     """A number as people write it, to seven digits: ``55,947.69``."""
     return f"{value:,.7g}".replace("-", "−")
 
 
-def rounded(value: float, how: str) -> str:
+def rounded_text(value: float, how: str) -> str:
     """Three digits, rounded as `decimal` says: what is proved at most must not be said to be less."""
     if not math.isfinite(value):
         return str(value)
@@ -46,7 +46,7 @@ def percent(share: float) -> str:
     return f"{share * 100:.{digits}f} %"
 
 
-def number(value: Fraction) -> float:
+def nearest_float(value: Fraction) -> float:
     """The nearest float64; the largest there is where the value lies beyond."""
     # Bounds are exact numbers of any size, as 1e400 of a file; JSON has no infinity.
     try:
@@ -83,61 +83,63 @@ class Side:
 
     def value(self, place: int, network: float) -> ShownValue:
         """One number in both units."""
-        raw = number(self.raw(place, Fraction(network)))
+        raw = nearest_float(self.raw(place, Fraction(network)))
         return ShownValue(name=self.name(place), unit=self.unit(place), value=raw, network=network)
 
 
-def sides(outcome: PropertyRepair) -> tuple[Side, Side]:
+def network_sides(outcome: PropertyRepair) -> tuple[Side, Side]:
     """Inputs and outputs of the network that was repaired."""
     return Side("X", outcome.inputs), Side("Y", outcome.outputs)
 
 
-def stated(prop: PropertyOutcome, outcome: PropertyRepair) -> PropertyInWords:
+def property_in_words(prop: PropertyOutcome, outcome: PropertyRepair) -> PropertyInWords:
     """A property in words and raw units."""
-    inputs, outputs = sides(outcome)
+    inputs, outputs = network_sides(outcome)
     return PropertyInWords(
         name=prop.name,
         text=prop.text,
         role=prop.role,
         sha256=prop.sha256,
-        regions=tuple(_region(region, inputs, outputs) for region in prop.regions),
+        regions=tuple(_region_in_words(region, inputs, outputs) for region in prop.regions),
         raw=bool(outcome.inputs),
     )
 
 
-def domain(outcome: PropertyRepair) -> tuple[InputRange, ...]:
+def domain_ranges(outcome: PropertyRepair) -> tuple[InputRange, ...]:
     """The declared input domain in raw units; empty where there is none."""
     if outcome.domain is None:
         return ()
-    inputs, _ = sides(outcome)
+    inputs, _ = network_sides(outcome)
     corners = zip(outcome.domain.lower, outcome.domain.upper, strict=True)
-    return tuple(_edge(inputs, place, Fraction(low), Fraction(high)) for place, (low, high) in enumerate(corners))
+    return tuple(
+        _input_range(inputs, place, Fraction(low), Fraction(high)) for place, (low, high) in enumerate(corners)
+    )
 
 
-def _region(region: StatedRegion, inputs: Side, outputs: Side) -> RegionInWords:
+def _region_in_words(region: StatedRegion, inputs: Side, outputs: Side) -> RegionInWords:
     return RegionInWords(
         inputs=tuple(
-            _edge(inputs, place, low, high)
+            _input_range(inputs, place, low, high)
             for place, (low, high) in enumerate(zip(region.lower, region.upper, strict=True))
         ),
         unsafe=tuple(unsafe_words(rows, outputs) for rows in region.unsafe),
     )
 
 
-def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRange:
-    lower, upper = snapped(number(inputs.raw(place, low)), number(inputs.raw(place, high)))
+def _input_range(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRange:
+    lower, upper = rounded_range(nearest_float(inputs.raw(place, low)), nearest_float(inputs.raw(place, high)))
     return InputRange(
         name=inputs.name(place),
         text=inputs.quantities[place].text if place < len(inputs.quantities) else "",
         unit=inputs.unit(place),
         lower=lower,
         upper=upper,
-        network_lower=number(low),
-        network_upper=number(high),
+        network_lower=nearest_float(low),
+        network_upper=nearest_float(high),
     )
 
 
-def snapped(lower: float, upper: float) -> tuple[float, float]:
+def rounded_range(lower: float, upper: float) -> tuple[float, float]:
     """Both to nine digits of the larger: files round normalised bounds, which leaves dust in raw units."""
     largest = max(abs(lower), abs(upper))
     # Zeros have no logarithm.
@@ -151,7 +153,7 @@ def unsafe_words(rows: Sequence[Row], outputs: Side) -> str:
     """A polytope of outputs in words: ``COC is minimal (COC ≤ WL, WR, SL, SR)``, or its rows joined by *and*."""
     if not rows:
         return "any output at all"
-    pairs = [_pair(row) for row in rows]
+    pairs = [_compared_outputs(row) for row in rows]
     known = [pair for pair in pairs if pair is not None]
     others = len(rows[0].coefficients) - 1
     # One output against each other one. Of two outputs `a ≤ b` says it better, and a strict row among others that are
@@ -165,10 +167,10 @@ def unsafe_words(rows: Sequence[Row], outputs: Side) -> str:
         if len(most) == 1 and len(least) == others:
             one = outputs.name(most.pop())
             return f"{one} is maximal ({', '.join(outputs.name(i) for i in sorted(least))} {sign} {one})"
-    return " and ".join(_row(row, outputs) for row in rows)
+    return " and ".join(_row_words(row, outputs) for row in rows)
 
 
-def _pair(row: Row) -> tuple[int, int] | None:
+def _compared_outputs(row: Row) -> tuple[int, int] | None:
     """``(i, j)`` where the row says that output i is at most output j; else None."""
     values = {place: value for place, value in enumerate(row.coefficients) if value}
     # `c a - c b <= 0` for any c > 0: the same half-space as `a <= b`, whichever factor a file writes.
@@ -178,9 +180,9 @@ def _pair(row: Row) -> tuple[int, int] | None:
     return small, large
 
 
-def _row(row: Row, outputs: Side) -> str:
+def _row_words(row: Row, outputs: Side) -> str:
     sign = "<" if row.strict else "≤"
-    if (pair := _pair(row)) is not None:
+    if (pair := _compared_outputs(row)) is not None:
         return f"{outputs.name(pair[0])} {sign} {outputs.name(pair[1])}"
     values = {place: value for place, value in enumerate(row.coefficients) if value}
     bound = row.bound
@@ -188,17 +190,17 @@ def _row(row: Row, outputs: Side) -> str:
         ((place, factor),) = values.items()
         # One output alone has one scaling, so its limit can be said in raw units; a sum of several mixes theirs and
         # stays in network units, as below.
-        limit = number(outputs.raw(place, bound / factor))
+        limit = nearest_float(outputs.raw(place, bound / factor))
         turned = {"<": ">", "≤": "≥"}[sign] if factor < 0 else sign
         unit = outputs.unit(place)
-        return f"{outputs.name(place)} {turned} {plain(limit)}" + (f" {unit}" if unit else "")
+        return f"{outputs.name(place)} {turned} {plain_number(limit)}" + (f" {unit}" if unit else "")
     terms = " ".join(
-        _term(factor, outputs.name(place), first=not n) for n, (place, factor) in enumerate(values.items())
+        _term_text(factor, outputs.name(place), first=not n) for n, (place, factor) in enumerate(values.items())
     )
-    return f"{terms or '0'} {sign} {plain(number(bound))} (network units)"
+    return f"{terms or '0'} {sign} {plain_number(nearest_float(bound))} (network units)"
 
 
-def _term(factor: Fraction, name: str, *, first: bool) -> str:
-    size = "" if abs(factor) == 1 else f"{plain(number(abs(factor)))} "
+def _term_text(factor: Fraction, name: str, *, first: bool) -> str:
+    size = "" if abs(factor) == 1 else f"{plain_number(nearest_float(abs(factor)))} "
     minus = ("−" if factor < 0 else "") if first else ("− " if factor < 0 else "+ ")
     return f"{minus}{size}{name}"

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from birdnn.sample.draw import distinct, evaluate, from_boxes, from_property, from_region, uniform
+from birdnn.sample.draw import (
+    distinct_rows,
+    draw_from_boxes,
+    draw_from_property,
+    draw_from_region,
+    draw_uniform,
+    evaluate,
+)
 
-__all__ = ["distinct", "evaluate", "from_boxes", "from_property", "from_region", "uniform"]
+__all__ = ["distinct_rows", "draw_from_boxes", "draw_from_property", "draw_from_region", "draw_uniform", "evaluate"]

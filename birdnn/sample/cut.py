@@ -59,7 +59,7 @@ class Cut:
         return inside
 
 
-def sifted(draw: Callable[[int], Tensor], count: int, at_once: int, name: str) -> Tensor:
+def draw_by_rejection(draw: Callable[[int], Tensor], count: int, at_once: int, name: str) -> Tensor:
     """``count`` points of those that draws leave, in the order in which they were drawn.
 
     Args:

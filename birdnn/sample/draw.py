@@ -15,8 +15,8 @@ from birdnn.boxes import Boxes
 from birdnn.errors import SpecError
 from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.records.limits import Over, never, require_time
-from birdnn.sample.cut import TRIED, Cut, sifted
-from birdnn.sample.pieces import drawable, in_memory, multiplications
+from birdnn.sample.cut import TRIED, Cut, draw_by_rejection
+from birdnn.sample.pieces import drawable_count, apply_in_memory, multiplications
 from birdnn.sample.threads import one_thread_each
 from birdnn.spec import Property, Region
 
@@ -27,14 +27,14 @@ SMALL = 1 << 20
 """Multiplications: a network of fewer evaluates a batch in less time than threads may have to wait for each other."""
 
 
-def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def draw_uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``count`` uniform float32 points between two corners of shape (inputs,): (count, inputs)."""
     # float64: draws in float32 are multiples of 2**-24, far apart beside zero, where float32 has many numbers
     draw = torch.rand(count, len(lower), generator=generator, dtype=torch.float64)
     return (lower.cpu() + draw * (upper - lower).cpu()).float()
 
 
-def from_region(region: Region, count: int, generator: torch.Generator, cut: Cut | None = None) -> Tensor:
+def draw_from_region(region: Region, count: int, generator: torch.Generator, cut: Cut | None = None) -> Tensor:
     """``count`` uniform float32 points of a region's exact box, or of what a cut leaves of it: (count, inputs).
 
     A region that is a single point is given once, whatever the count: it says no more for being repeated.
@@ -51,17 +51,17 @@ def from_region(region: Region, count: int, generator: torch.Generator, cut: Cut
 
     def drawn(size: int) -> Tensor:
         # rounding to float32 may have left the exact box
-        x = torch.minimum(torch.maximum(uniform(region.lower, region.upper, size, generator), lower), upper)
+        x = torch.minimum(torch.maximum(draw_uniform(region.lower, region.upper, size, generator), lower), upper)
         return x if cut is None else x[cut.holds(x)]
 
     return (
         drawn(count)
         if cut is None
-        else sifted(drawn, count, drawable(TRIED, region.n_inputs), "a region that relates inputs")
+        else draw_by_rejection(drawn, count, drawable_count(TRIED, region.n_inputs), "a region that relates inputs")
     )
 
 
-def from_boxes(boxes: Boxes, count: int, generator: torch.Generator) -> Tensor:
+def draw_from_boxes(boxes: Boxes, count: int, generator: torch.Generator) -> Tensor:
     """About ``count`` float32 points spread evenly over the boxes, uniform in each: (m, inputs)."""
     each = max(1, math.ceil(count / max(1, len(boxes))))
     points = boxes.uniform(each, generator).flatten(0, 1).float().cpu()
@@ -70,7 +70,7 @@ def from_boxes(boxes: Boxes, count: int, generator: torch.Generator) -> Tensor:
     return points[torch.randperm(len(points), generator=generator)[:count]]
 
 
-def shares(prop: Property, count: int) -> list[int]:
+def region_shares(prop: Property, count: int) -> list[int]:
     """How many of ``count`` points go to each region: in proportion to volume over the inputs that vary, at least 1."""
     widths = torch.stack([region.upper - region.lower for region in prop.regions])
     # an input that is fixed everywhere would make each volume zero
@@ -81,10 +81,10 @@ def shares(prop: Property, count: int) -> list[int]:
     return [max(1, round(count * float(v))) for v in volumes / volumes.sum()]
 
 
-def from_property(prop: Property, count: int, generator: torch.Generator) -> list[Tensor]:
+def draw_from_property(prop: Property, count: int, generator: torch.Generator) -> list[Tensor]:
     """Uniform points of a property's input set, one tensor for each region, about ``count`` in all."""
-    parts = zip(prop.regions, shares(prop, count), strict=True)
-    return [from_region(region, n, generator, Cut.of(prop, region)) for region, n in parts]
+    parts = zip(prop.regions, region_shares(prop, count), strict=True)
+    return [draw_from_region(region, n, generator, Cut.of(prop, region)) for region, n in parts]
 
 
 def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHED, over: Over = never) -> Tensor:
@@ -98,7 +98,7 @@ def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHE
     def outputs(part: Tensor) -> Tensor:
         require_time(over)
         with torch.no_grad():  # which is said to each thread by itself
-            return fitting(net, part.to(device), interventions).cpu()
+            return evaluate_batch(net, part.to(device), interventions).cpu()
 
     batches = torch.split(x, BATCH[device.type])
     small = device.type == "cpu" and multiplications(net) < SMALL
@@ -106,12 +106,12 @@ def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHE
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
 
 
-def fitting(net: Network, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:
+def evaluate_batch(net: Network, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:
     """Outputs for one batch; one that exceeds the device's memory is halved."""
-    parts = in_memory(lambda part: net(part, interventions), x)
+    parts = apply_in_memory(lambda part: net(part, interventions), x)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def distinct(x: Tensor) -> Tensor:
+def distinct_rows(x: Tensor) -> Tensor:
     """The rows of ``x`` without duplicates, shape (m, inputs), sorted."""
     return torch.unique(x, dim=0) if len(x) else x

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from birdnn.errors import InputError
-from birdnn.sample.cut import TRIED, Cut, sifted
-from birdnn.sample.pieces import drawable
+from birdnn.sample.cut import TRIED, Cut, draw_by_rejection
+from birdnn.sample.pieces import drawable_count
 from birdnn.spec import Property, Region, Scaling
 
 
@@ -90,15 +90,15 @@ class Continuous:
         """See `Marginal`."""
         if upper <= lower:
             return float(self.frozen.pdf(lower))
-        return abs(float(np.subtract(*self._tails(lower, upper)[1])))
+        return abs(float(np.subtract(*self._nearer_tail(lower, upper)[1])))
 
     def push(self, u: Tensor, lower: float, upper: float) -> Tensor:
         """See `Marginal`. Computed from the nearer tail, where probabilities keep their digits."""
-        inverse, (first, last) = self._tails(lower, upper)
+        inverse, (first, last) = self._nearer_tail(lower, upper)
         values = inverse(first + u.cpu().numpy() * (last - first))
         return torch.from_numpy(np.clip(values, lower, upper)).to(u)
 
-    def _tails(self, lower: float, upper: float) -> tuple[Any, tuple[float, float]]:
+    def _nearer_tail(self, lower: float, upper: float) -> tuple[Any, tuple[float, float]]:
         # probabilities near 1 differ in their last digits only; those of the other tail keep all of theirs
         if self.frozen.cdf(lower) > 0.5:
             return self.frozen.isf, (float(self.frozen.sf(lower)), float(self.frozen.sf(upper)))
@@ -114,15 +114,15 @@ class Choice:
 
     def mass(self, lower: float, upper: float) -> float:
         """See `Marginal`."""
-        return sum(weight for _, weight in self._inside(lower, upper)) / sum(self.weights)
+        return sum(weight for _, weight in self._values_inside(lower, upper)) / sum(self.weights)
 
     def push(self, u: Tensor, lower: float, upper: float) -> Tensor:
         """See `Marginal`."""
-        values, weights = (torch.tensor(part).to(u) for part in zip(*self._inside(lower, upper), strict=True))
+        values, weights = (torch.tensor(part).to(u) for part in zip(*self._values_inside(lower, upper), strict=True))
         edges = weights.cumsum(0) / weights.sum()
         return values[torch.bucketize(u.contiguous(), edges[:-1], right=True)]
 
-    def _inside(self, lower: float, upper: float) -> list[tuple[float, float]]:
+    def _values_inside(self, lower: float, upper: float) -> list[tuple[float, float]]:
         return [(v, w) for v, w in zip(self.values, self.weights, strict=True) if lower <= v <= upper]
 
 
@@ -273,9 +273,11 @@ class CubeDraws:
             InputError: half-spaces leave next to nothing of the boxes.
         """
         prop = self.cube.prop
-        return sifted(self._drawn, count, drawable(TRIED, prop.n_inputs) if self.cube.cut else 1, prop.name)
+        return draw_by_rejection(
+            self._draw_counted, count, drawable_count(TRIED, prop.n_inputs) if self.cube.cut else 1, prop.name
+        )
 
-    def _drawn(self, size: int) -> Tensor:
+    def _draw_counted(self, size: int) -> Tensor:
         """So many points of the cube, without those that do not count, (m, inputs)."""
         shape = (size, self.cube.dimensions)
         x, counts = self.cube.points(

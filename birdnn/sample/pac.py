@@ -6,7 +6,7 @@ evenly below the bound, and Ville's inequality (Robbins, Ann. Math. Statist. 41,
 2021, arXiv:1810.08240). Without violations it needs ln(2 / delta) where the fixed number needs ln(1 / delta), however
 often one looks.
 
-Several statements share an error probability by the union bound: `shared`.
+Several statements share an error probability by the union bound: `shared_delta`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def require_share(name: str, value: float) -> None:
         raise InputError(f"{name} is {value:g}: give a number greater than 0 and less than 1, e.g. {example}")
 
 
-def shared(delta: float, statements: int) -> float:
+def shared_delta(delta: float, statements: int) -> float:
     """The error probability of each of several statements that are all true with confidence ``1 - delta``."""
     return delta / statements
 
@@ -120,7 +120,7 @@ def log_evidence(violations: int, n: int, epsilon: float) -> float:
     return float(np.logaddexp(none, spread + survived)) - math.log(2)
 
 
-def reached(violations: int, n: int, epsilon: float, delta: float) -> bool:
+def may_stop(violations: int, n: int, epsilon: float, delta: float) -> bool:
     """May one stop here, having decided so by looking at the draws, and state the bound epsilon?"""
     return log_evidence(violations, n, epsilon) >= -math.log(delta)
 
@@ -128,11 +128,11 @@ def reached(violations: int, n: int, epsilon: float, delta: float) -> bool:
 def anytime_upper(violations: int, n: int, delta: float) -> float:
     """An upper limit that holds for all n at once with confidence ``1 - delta``."""
     below, above = -100.0, -1e-12  # logarithms of epsilon; evidence grows with it
-    if n == 0 or not reached(violations, n, math.exp(above), delta):
+    if n == 0 or not may_stop(violations, n, math.exp(above), delta):
         return 1.0
     for _ in range(70):
         middle = (below + above) / 2
-        if reached(violations, n, math.exp(middle), delta):
+        if may_stop(violations, n, math.exp(middle), delta):
             above = middle
         else:
             below = middle

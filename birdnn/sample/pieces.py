@@ -28,11 +28,11 @@ _COUNTED: WeakKeyDictionary[Network, int] = WeakKeyDictionary()  # counting take
 def multiplications(net: Network) -> int:
     """About how many there are in one evaluation."""
     if net not in _COUNTED:
-        _COUNTED[net] = _count(net)
+        _COUNTED[net] = _count_multiplications(net)
     return _COUNTED[net]
 
 
-def _count(net: Network) -> int:
+def _count_multiplications(net: Network) -> int:
     total = 1
     for node in net.nodes:
         if node.output not in net.graph.dependent:
@@ -52,13 +52,13 @@ def _count(net: Network) -> int:
     return total
 
 
-def piece_of(net: nn.Module) -> int:
+def points_per_piece(net: nn.Module) -> int:
     """How many points are evaluated between two looks at a clock."""
     # of other modules nobody knows what they cost
     return max(1, int(_PIECE / multiplications(net))) if isinstance(net, Network) else 1 << 16
 
 
-def _close_by(net: nn.Module, device: torch.device) -> int:
+def _points_in_cache(net: nn.Module, device: torch.device) -> int:
     """Of how many points a processor holds the values close by, which is faster than to fetch them from memory."""
     if not isinstance(net, Network) or device.type != "cpu":
         return 1 << 16
@@ -66,12 +66,12 @@ def _close_by(net: nn.Module, device: torch.device) -> int:
     return max(_TOGETHER, _HELD // widest)
 
 
-def drawable(count: int, n_inputs: int) -> int:
+def drawable_count(count: int, n_inputs: int) -> int:
     """At most ``count`` points, fewer where so many would take the memory."""
     return max(1, min(count, _ENTRIES // n_inputs))
 
 
-def in_memory(function: Callable[[Tensor], T], x: Tensor) -> list[T]:
+def apply_in_memory(function: Callable[[Tensor], T], x: Tensor) -> list[T]:
     """``function`` of ``x``, or of its halves, quarters, ..., in their order, where memory does not do for more."""
     try:
         return [function(x)]
@@ -80,18 +80,18 @@ def in_memory(function: Callable[[Tensor], T], x: Tensor) -> list[T]:
             raise
     # behind the handler: it holds what the attempt held
     first, second = x[: len(x) // 2], x[len(x) // 2 :]
-    return [*in_memory(function, first), *in_memory(function, second)]
+    return [*apply_in_memory(function, first), *apply_in_memory(function, second)]
 
 
-def evaluated(net: nn.Module, x: Tensor, over: Over, *, most: int = 1 << 16) -> Tensor:
+def evaluate_in_time(net: nn.Module, x: Tensor, over: Over, *, most: int = 1 << 16) -> Tensor:
     """Outputs (m, outputs) without gradients, where ``x`` (n, inputs) lies: of all points, or of the first ones.
 
     At least one piece is evaluated, of at most ``most`` points.
     """
     parts: list[Tensor] = []
     with torch.no_grad():
-        for part in torch.split(x, min(most, piece_of(net), _close_by(net, x.device))):
+        for part in torch.split(x, min(most, points_per_piece(net), _points_in_cache(net, x.device))):
             if parts and over():
                 break
-            parts += in_memory(net, part)
+            parts += apply_in_memory(net, part)
     return torch.cat(parts)

@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float64]
 _FIRST, _MORE, _TOLERANCE = 1000, 100, 1e-7
 
 
-def variables(n_inputs: int) -> int:
+def program_variables(n_inputs: int) -> int:
     """What the program decides: a coefficient for each input, the constant, the error."""
     return n_inputs + 2
 
@@ -83,7 +83,7 @@ def closest_affine(x: Array, margin: Array, lower: Array, upper: Array) -> Affin
     target = (margin - margin.min()) / scale
     active = np.unique(np.linspace(0, len(z) - 1, min(_FIRST, len(z))).astype(int))
     while True:
-        solution = _solve(z[active], target[active])
+        solution = _solve_program(z[active], target[active])
         distance = target - z @ solution[:-2] - solution[-2]
         worst = np.concatenate([distance.argsort()[:_MORE], distance.argsort()[-_MORE:]])
         beyond = worst[np.abs(distance[worst]) > solution[-1] + _TOLERANCE]
@@ -97,7 +97,7 @@ def closest_affine(x: Array, margin: Array, lower: Array, upper: Array) -> Affin
     return Affine(coefficients=slope, constant=constant, error=float(np.abs(margin - x @ slope - constant).max()))
 
 
-def _solve(z: Array, target: Array) -> Array:
+def _solve_program(z: Array, target: Array) -> Array:
     """Coefficients, constant and error of the program on these constraints."""
     ones = np.ones((len(z), 1))
     rows = np.block([[z, ones, -ones], [-z, -ones, -ones]])

@@ -24,8 +24,8 @@ from torch import Tensor
 from birdnn.network import Network
 from birdnn.records import Progress, RareEvent, Watch
 from birdnn.sample.measures import Cube
-from birdnn.sample.pieces import drawable
-from birdnn.sample.tally import KEPT, run, union_margin
+from birdnn.sample.pieces import drawable_count
+from birdnn.sample.tally import KEPT, evaluate_on_device, union_margin
 
 Height = Callable[[Tensor], Tensor]
 
@@ -68,7 +68,7 @@ def violation_probability(
         net: float32, on the generator's device.
         measure: the measure's printable name.
     """
-    swarm = _Swarm(lambda u: _height(net, cube, u), cube.dimensions, settings, generator)
+    swarm = _Swarm(lambda u: _violation_height(net, cube, u), cube.dimensions, settings, generator)
     phase = f"splitting for {cube.prop.name}"
     for repetition in range(settings.repetitions):
         if not watch.stopped():
@@ -98,10 +98,10 @@ def _relative_error(found: Sequence[float]) -> float:
     return statistics.stdev(found) / math.sqrt(len(found)) / statistics.mean(found)
 
 
-def _height(net: Network, cube: Cube, u: Tensor) -> Tensor:
+def _violation_height(net: Network, cube: Cube, u: Tensor) -> Tensor:
     """How near points (n, dimensions) are to a violation: from 0 on one (NaN, too); -inf for what does not count."""
     x, counts = cube.points(u)
-    margin = union_margin(cube.prop, x, run(net, x))
+    margin = union_margin(cube.prop, x, evaluate_on_device(net, x))
     return torch.where(counts, (-margin).nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf), -math.inf)
 
 
@@ -111,7 +111,7 @@ def _counting_share(cube: Cube, generator: torch.Generator) -> float:
         return 1.0
     drawn, counted = 0, 0
     while drawn < _SHARED * (10 if cube.cut else 1):  # a small share takes more points to be known as well
-        shape = (drawable(_SHARED, cube.dimensions), cube.dimensions)
+        shape = (drawable_count(_SHARED, cube.dimensions), cube.dimensions)
         u = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
         drawn, counted = drawn + len(u), counted + int(cube.points(u)[1].sum())
     return counted / drawn
@@ -122,7 +122,7 @@ class _Swarm:
 
     def __init__(self, height_of: Height, dimensions: int, settings: SplittingSettings, generator: torch.Generator):
         self.height_of, self.settings, self.generator = height_of, settings, generator
-        self.u = self._random(settings.repetitions, settings.particles, dimensions)
+        self.u = self._draw_unit(settings.repetitions, settings.particles, dimensions)
         self.height = torch.full(self.u.shape[:2], -math.inf, device=self.u.device)
         self.log_p = torch.zeros(settings.repetitions, dtype=torch.float64)
         self.begun = torch.zeros(settings.repetitions, dtype=torch.bool)
@@ -139,7 +139,7 @@ class _Swarm:
         # all heights, for the level; of the points only those that may be kept, as memory would not hold all
         heights, pool, pool_heights = [], self.u[0, :0], self.height[0, :0]
         for begin in range(0, self.settings.first, _CHUNK):
-            u = self._random(min(_CHUNK, self.settings.first - begin), self.u.shape[2])
+            u = self._draw_unit(min(_CHUNK, self.settings.first - begin), self.u.shape[2])
             heights.append(self.height_of(u))
             pool, pool_heights = torch.cat([pool, u]), torch.cat([pool_heights, heights[-1]])
             best = pool_heights.topk(min(self.settings.seeds, len(pool))).indices
@@ -147,16 +147,16 @@ class _Swarm:
         self.evaluations += self.settings.first
         self.begun[repetition] = True
         which = torch.tensor([repetition])
-        self._rise(which, torch.cat(heights)[None], pool[None], pool_heights[None])
+        self._rise_to_level(which, torch.cat(heights)[None], pool[None], pool_heights[None])
 
     def climb(self) -> None:
         """One level for those on their way."""
         self.level += 1
         which = self.on_way().nonzero().flatten()
         there = which.to(self.u.device)
-        self._rise(which, self.height[there], self.u[there], self.height[there])
+        self._rise_to_level(which, self.height[there], self.u[there], self.height[there])
 
-    def _rise(self, which: Tensor, heights: Tensor, pool: Tensor, pool_heights: Tensor) -> None:
+    def _rise_to_level(self, which: Tensor, heights: Tensor, pool: Tensor, pool_heights: Tensor) -> None:
         """Find the next level of some repetitions, account for it, and refill them from their pools' survivors.
 
         Args:
@@ -173,19 +173,19 @@ class _Swarm:
         self.violating = torch.cat([self.violating, pool[pool_heights >= 0]])
         going = level < 0
         if bool(going.any()):
-            self._refill(which.to(going.device)[going], pool[going], pool_heights[going], level[going])
+            self._refill_from_pool(which.to(going.device)[going], pool[going], pool_heights[going], level[going])
 
-    def _refill(self, which: Tensor, pool: Tensor, pool_heights: Tensor, level: Tensor) -> None:
+    def _refill_from_pool(self, which: Tensor, pool: Tensor, pool_heights: Tensor, level: Tensor) -> None:
         """Draw every particle anew from the survivors, then move all."""
         ranked, order = pool_heights.sort(dim=1, descending=True)
         # fewer than the pool holds where the level is above a plateau
         survivors = (ranked >= level[:, None]).sum(1)
-        chosen = (self._random(len(which), self.settings.particles) * survivors[:, None]).long()
+        chosen = (self._draw_unit(len(which), self.settings.particles) * survivors[:, None]).long()
         parents = order.gather(1, chosen)
         u = pool.gather(1, parents[..., None].expand(-1, -1, pool.shape[2]))
         height = pool_heights.gather(1, parents)
         for _ in range(self.settings.moves):
-            proposed = self._proposal(u)
+            proposed = self._propose_step(u)
             there = self.height_of(proposed.flatten(0, 1)).reshape(height.shape)
             # the target is uniform above the level and steps are symmetric, so that Metropolis-Hastings asks no more
             accepted = there >= level[:, None]
@@ -193,17 +193,17 @@ class _Swarm:
             self.evaluations += accepted.numel()
         self.u[which], self.height[which] = u, height
 
-    def _proposal(self, u: Tensor) -> Tensor:
+    def _propose_step(self, u: Tensor) -> Tensor:
         """A symmetric step on about half of the coordinates, reflected at the cube's faces."""
         s = self.settings
-        spread = self._random(*u.shape[:2], 1) * math.log(s.narrowest / s.widest)
+        spread = self._draw_unit(*u.shape[:2], 1) * math.log(s.narrowest / s.widest)
         normal = torch.randn(u.shape, generator=self.generator, dtype=u.dtype, device=u.device)
-        step = s.widest * spread.exp() * normal * (self._random(*u.shape) < 0.5)
+        step = s.widest * spread.exp() * normal * (self._draw_unit(*u.shape) < 0.5)
         # reflected: clamped, particles would pile up on the faces, and be no uniform sample any more
         folded = (u + step).remainder(2.0)
         return torch.where(folded > 1.0, 2.0 - folded, folded)
 
-    def _random(self, *shape: int) -> Tensor:
+    def _draw_unit(self, *shape: int) -> Tensor:
         return torch.rand(shape, generator=self.generator, dtype=torch.float64, device=self.generator.device)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from birdnn.network import Network
-from birdnn.sample.draw import BATCH, fitting
+from birdnn.sample.draw import BATCH, evaluate_batch
 from birdnn.sample.measures import Draws
 from birdnn.spec import Property
 
@@ -31,10 +31,10 @@ def union_margin(prop: Property, x: Tensor, y: Tensor) -> Tensor:
     return margin
 
 
-def run(net: Network, x: Tensor) -> Tensor:
+def evaluate_on_device(net: Network, x: Tensor) -> Tensor:
     """Outputs without gradients, where `x` lies, in batches that fit its memory."""
     with torch.no_grad():
-        return torch.cat([fitting(net, part) for part in torch.split(x, BATCH[x.device.type])])
+        return torch.cat([evaluate_batch(net, part) for part in torch.split(x, BATCH[x.device.type])])
 
 
 @dataclass(slots=True, eq=False)
@@ -64,18 +64,18 @@ class Tally:
         """Draw ``count`` more, fewer where no more are left; how many it were."""
         begun = time.perf_counter()
         x = self.draws.take(count)
-        margin = union_margin(self.prop, x, run(self.net, x))
+        margin = union_margin(self.prop, x, evaluate_on_device(self.net, x))
         # not `margin <= 0`: NaN counts as a violation
         bad = ~(margin > 0)
         found = int(bad.sum())
         if found:
-            self._keep(x[bad].cpu(), margin[bad].cpu())
+            self._keep_worst(x[bad].cpu(), margin[bad].cpu())
         self.n += len(x)
         self.violations += found
         self.seconds += time.perf_counter() - begun
         return len(x)
 
-    def _keep(self, x: Tensor, margin: Tensor) -> None:
+    def _keep_worst(self, x: Tensor, margin: Tensor) -> None:
         points, depth = torch.cat([self.worst, x]), torch.cat([self._depth, margin])
         order = depth.argsort()[:KEPT]
         self.worst, self._depth = points[order], depth[order]

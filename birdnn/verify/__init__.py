@@ -5,7 +5,7 @@ from __future__ import annotations
 from birdnn.verify.attack import AttackSettings, attack
 from birdnn.verify.bounding import MakeBound
 from birdnn.verify.falsifying import falsify
-from birdnn.verify.float32 import not_float32, require_float32
+from birdnn.verify.float32 import require_float32, why_not_float32
 from birdnn.verify.search import verify
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.treesize import estimate_boxes
@@ -17,7 +17,7 @@ __all__ = [
     "attack",
     "estimate_boxes",
     "falsify",
-    "not_float32",
     "require_float32",
     "verify",
+    "why_not_float32",
 ]

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from birdnn.records.limits import Over, never
-from birdnn.sample.pieces import drawable, evaluated, in_memory, piece_of
+from birdnn.sample.pieces import apply_in_memory, drawable_count, evaluate_in_time, points_per_piece
 from birdnn.spec import Polytope, Region
 
 Accepts = Callable[[int, Tensor], bool]
@@ -110,7 +110,7 @@ def attack(
         stopped: looked at between pieces of the work; True ends the attack with what it has found.
     """
     if region.is_point:  # whatever its polytopes are
-        return region.lower[None].to(_device(net), torch.float32)
+        return region.lower[None].to(_device_of(net), torch.float32)
     (found,) = attack_all(
         net,
         [region],
@@ -141,9 +141,9 @@ def attack_all(
         accepts: asked as soon as a point is unsafe, and again once one is twice as far inside; None: every unsafe point
             is returned, and only the effort ends the attack.
     """
-    device = _device(net)
+    device = _device_of(net)
     found: list[list[Found]] = [[] for _ in regions]
-    for targets in _together(regions, hints, settings, device):
+    for targets in _target_groups(regions, hints, settings, device):
         hunt = _Hunt(net, targets, generator, accepts, stopped)
         hunt.run()
         for place, part in hunt.found():
@@ -151,16 +151,16 @@ def attack_all(
         if hunt.accepted or stopped():
             break
     return [
-        _joined(region.lower.to(device, torch.float32)[None][:0], parts)
+        _join_found(region.lower.to(device, torch.float32)[None][:0], parts)
         for region, parts in zip(regions, found, strict=True)
     ]
 
 
-def _device(net: nn.Module) -> torch.device:
+def _device_of(net: nn.Module) -> torch.device:
     return next((value.device for value in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
-def _joined(none: Tensor, parts: Sequence[Found]) -> Found:
+def _join_found(none: Tensor, parts: Sequence[Found]) -> Found:
     """All parts as one; without any, no point. ``none``: an empty (0, inputs) tensor in the right place and type."""
     points, margin = ([getattr(part, name) for part in parts] for name in ("points", "margin"))
     return Found(torch.cat([none, *points]), torch.cat([none[:, 0].double(), *margin]))
@@ -182,7 +182,7 @@ class _Plan:
         return max(self.samples, 2 * self.population, min(self.starts, _MOST_STARTS), _KEPT)
 
 
-def _plan(evaluations: int, free: int, n_inputs: int) -> _Plan:
+def _plan_attack(evaluations: int, free: int, n_inputs: int) -> _Plan:
     """How an effort is spent on a box of which ``free`` edges have a width."""
     if not free:
         return _Plan(1, 0, 0, 0, 0)
@@ -196,7 +196,7 @@ def _plan(evaluations: int, free: int, n_inputs: int) -> _Plan:
     gradients = (evaluations - samples - generations * population) // _GRADIENT
     # and so do, with what is left, the steps of a descent and the number of descents
     steps = min(_MOST_STEPS, math.ceil(0.75 * math.sqrt(max(0, gradients))))
-    return _Plan(drawable(samples, n_inputs), generations, population, gradients // max(1, steps), steps)
+    return _Plan(drawable_count(samples, n_inputs), generations, population, gradients // max(1, steps), steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,7 +224,7 @@ class _Targets:
     def margin(self, y: Tensor) -> Tensor:
         """The largest ``a @ y - b`` of outputs (t, k, outputs): (t, k), float64; infinite where one is NaN."""
         # in float64, so that nothing but the network itself has rounded
-        return _known(torch.baddbmm(-self.b[:, None], y.double(), self.a.mT).amax(2))
+        return _nan_as_infinite(torch.baddbmm(-self.b[:, None], y.double(), self.a.mT).amax(2))
 
     def clamp(self, x: Tensor) -> Tensor:
         """Points (t, k, inputs) in the boxes."""
@@ -232,12 +232,12 @@ class _Targets:
         return torch.minimum(torch.maximum(x.nan_to_num(), self.lower[:, None]), self.upper[:, None])
 
 
-def _together(
+def _target_groups(
     regions: Sequence[Region], hints: Sequence[Tensor] | None, settings: AttackSettings, device: torch.device
 ) -> Iterator[_Targets]:
     """All pairs, in groups that fit into memory; those first that take least."""
     boxes = [_float32_box(region) for region in regions]
-    plans = [_plan(settings.evaluations, int((upper > lower).sum()), len(upper)) for lower, upper in boxes]
+    plans = [_plan_attack(settings.evaluations, int((upper > lower).sum()), len(upper)) for lower, upper in boxes]
     pairs = [(place, p) for place, region in enumerate(regions) for p in range(len(region.unsafe))]
     for plan in sorted(set(plans), key=lambda plan: plan.widest):
         # pairs of one plan have points alike in number: the network evaluates them in one batch
@@ -247,7 +247,7 @@ def _together(
         for begin in range(0, len(of_plan), size):
             some = of_plan[begin : begin + size]
             places = [place for place, _ in some]
-            a, b = _rows([regions[place].unsafe[p] for place, p in some])
+            a, b = _stack_rows([regions[place].unsafe[p] for place, p in some])
             lower, upper = (torch.stack([boxes[place][side] for place in places]) for side in (0, 1))
             proposed = lower[:, None][:, :0] if hints is None else torch.stack([hints[place][p] for place, p in some])
             lower, upper, a, b, proposed = (value.to(device) for value in (lower, upper, a, b, proposed.to(lower)))
@@ -261,7 +261,7 @@ def _float32_box(region: Region) -> tuple[Tensor, Tensor]:
     return lower.where(lower <= upper, middle), upper.where(lower <= upper, middle)
 
 
-def _rows(polytopes: Sequence[Polytope]) -> tuple[Tensor, Tensor]:
+def _stack_rows(polytopes: Sequence[Polytope]) -> tuple[Tensor, Tensor]:
     """Rows as in `_Targets`; what is to be below a bound may not reach it, and without rows all is unsafe."""
     most = max([1, *(len(polytope.rows) for polytope in polytopes)])
     a = torch.zeros(len(polytopes), most, polytopes[0].n_outputs, dtype=torch.float64)
@@ -296,13 +296,13 @@ class _Hunt:
 
     def run(self) -> None:
         """All three searches, as far as there is need."""
-        points = self._sample()
-        margin = self._margin(points)
-        if not self._over(points, margin):
-            points, margin = self._scattered(points, margin)
+        points = self._draw_sample()
+        margin = self._margins_at(points)
+        if not self._offer_unsafe(points, margin):
+            points, margin = self._search_population(points, margin)
         # as many as descents may begin at, not only as many as are handed out
-        points, margin = _best(points, margin, max(_KEPT, self.plan.starts))
-        self._keep(points[:, :_KEPT], margin[:, :_KEPT])
+        points, margin = _best_of_targets(points, margin, max(_KEPT, self.plan.starts))
+        self._keep_points(points[:, :_KEPT], margin[:, :_KEPT])
         if not (self.accepted or self.stopped()):
             self._descend_all(points)
 
@@ -320,43 +320,43 @@ class _Hunt:
 
     # --- points to begin with
 
-    def _sample(self) -> Tensor:
+    def _draw_sample(self) -> Tensor:
         """The middles, what was proposed, uniform points and some corners."""
         middle = self.targets.lower + self.width / 2
         corners = int(_CORNERS * (self.plan.samples - 1))
-        drawn = [self._uniform(self.plan.samples - 1 - corners), self._corners(corners)]
+        drawn = [self._uniform_points(self.plan.samples - 1 - corners), self._random_corners(corners)]
         return self.targets.clamp(torch.cat([middle[:, None], self.targets.hints, *drawn], 1))
 
-    def _uniform(self, count: int) -> Tensor:
-        return self.targets.lower[:, None] + self._draw(count) * self.width[:, None]
+    def _uniform_points(self, count: int) -> Tensor:
+        return self.targets.lower[:, None] + self._draw_unit(count) * self.width[:, None]
 
-    def _corners(self, count: int) -> Tensor:
-        return torch.where(self._draw(count) < 0.5, self.targets.lower[:, None], self.targets.upper[:, None])
+    def _random_corners(self, count: int) -> Tensor:
+        return torch.where(self._draw_unit(count) < 0.5, self.targets.lower[:, None], self.targets.upper[:, None])
 
-    def _draw(self, count: int) -> Tensor:
+    def _draw_unit(self, count: int) -> Tensor:
         """Uniform numbers in 0..1, (t, count, inputs)."""
         # on the CPU, so that a seed gives the same points on every device
         return torch.rand(len(self.width), count, self.width.shape[1], generator=self.generator).to(self.width.device)
 
     # --- population
 
-    def _scattered(self, points: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+    def _search_population(self, points: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
         """The best points of all generations."""
         plan = self.plan
         elite = max(1, math.ceil(_ELITE * plan.population))
-        for spread in _geometric(_FIRST_SPREAD, _LAST_SPREAD, plan.generations):
-            points, margin = _best(points, margin, elite)
+        for spread in _geometric_steps(_FIRST_SPREAD, _LAST_SPREAD, plan.generations):
+            points, margin = _best_of_targets(points, margin, elite)
             parent = torch.randint(points.shape[1], (len(points), plan.population), generator=self.generator)
             parents = points.take_along_dim(parent.to(points.device)[..., None], 1)
-            children = self.targets.clamp(parents + spread * self.width[:, None] * self._mutation(parents))
-            of_children = self._margin(children)
+            children = self.targets.clamp(parents + spread * self.width[:, None] * self._draw_mutation(parents))
+            of_children = self._margins_at(children)
             # parents stay in the contest, so that what came closest is never lost
             points, margin = torch.cat([points, children], 1), torch.cat([margin, of_children], 1)
-            if self._over(children, of_children):
+            if self._offer_unsafe(children, of_children):
                 break
         return points, margin
 
-    def _mutation(self, parents: Tensor) -> Tensor:
+    def _draw_mutation(self, parents: Tensor) -> Tensor:
         """Normal draws on about half of the inputs of each point."""
         normal = torch.randn(parents.shape, generator=self.generator)
         chosen = torch.rand(parents.shape, generator=self.generator) < 0.5
@@ -374,7 +374,7 @@ class _Hunt:
             best = points[:, used : used + math.ceil(count / 2)]
             proposed = hints[:, : count - best.shape[1]]
             drawn = count - best.shape[1] - proposed.shape[1]
-            others = [self._corners(drawn - drawn // 2), self._uniform(drawn // 2)]
+            others = [self._random_corners(drawn - drawn // 2), self._uniform_points(drawn // 2)]
             self._descend(self.targets.clamp(torch.cat([best, proposed, *others], 1)))
             hints, used = hints[:, proposed.shape[1] :], used + best.shape[1]
             left, count = left - count, 2 * count
@@ -385,11 +385,11 @@ class _Hunt:
         kind = torch.arange(x.shape[1], device=x.device) % 4
         summed, by_sign = kind == 1, (kind != 3)[:, None]
         best, best_margin, momentum = x, torch.full_like(x[..., 0], torch.inf).double(), torch.zeros_like(x)
-        for step in _geometric(_FIRST_STEP, _LAST_STEP, self.plan.steps):
-            margin, gradient = self._slope(x, summed)
+        for step in _geometric_steps(_FIRST_STEP, _LAST_STEP, self.plan.steps):
+            margin, gradient = self._margin_gradients(x, summed)
             better = margin < best_margin
             best, best_margin = torch.where(better[..., None], x, best), torch.where(better, margin, best_margin)
-            if self._over(x, margin):
+            if self._offer_unsafe(x, margin):
                 break
             # divided by its size, as in the paper, or one steep place would outweigh all steps before and after it
             momentum = _MOMENTUM * momentum + gradient / gradient.abs().mean(-1, keepdim=True).clamp(min=1e-30)
@@ -399,12 +399,12 @@ class _Hunt:
             x = self.targets.clamp(x - step * self.width[:, None] * torch.where(by_sign, momentum.sign(), scaled))
         else:
             # where the last step led nobody has looked yet
-            margin = self._margin(x)
-            self._over(x, margin)
+            margin = self._margins_at(x)
+            self._offer_unsafe(x, margin)
             best, best_margin = torch.cat([best, x], 1), torch.cat([best_margin, margin], 1)
-        self._keep(best, best_margin)
+        self._keep_points(best, best_margin)
 
-    def _slope(self, x: Tensor, summed: Tensor) -> tuple[Tensor, Tensor]:
+    def _margin_gradients(self, x: Tensor, summed: Tensor) -> tuple[Tensor, Tensor]:
         """Margins, and gradients of the worst row or of all rows that lack something, of (t, k, inputs)."""
         which, summed = self._targets_of(x), summed.expand(x.shape[:2]).flatten()
         every = torch.arange(len(which), device=x.device)
@@ -412,17 +412,19 @@ class _Hunt:
         margins: list[Tensor] = []
         gradients: list[Tensor] = []
         # smaller pieces than of evaluations: the clock is looked at as often
-        for part in torch.split(every, max(1, piece_of(self.net) // _GRADIENT)):
+        for part in torch.split(every, max(1, points_per_piece(self.net) // _GRADIENT)):
             if margins and self.stopped():
                 break
-            for margin, gradient in in_memory(lambda i: self._slope_of(flat[i], which[i], summed[i]), part):
+            for margin, gradient in apply_in_memory(
+                lambda i: self._gradients_of_piece(flat[i], which[i], summed[i]), part
+            ):
                 margins.append(margin)
                 gradients.append(gradient)
         # where nobody looked the margin is infinite, and never among the best
-        margin, gradient = _filled(margins, len(flat), torch.inf), _filled(gradients, len(flat), 0.0)
+        margin, gradient = _pad_to_length(margins, len(flat), torch.inf), _pad_to_length(gradients, len(flat), 0.0)
         return margin.reshape(x.shape[:2]), gradient.reshape(x.shape)
 
-    def _slope_of(self, x: Tensor, which: Tensor, summed: Tensor) -> tuple[Tensor, Tensor]:
+    def _gradients_of_piece(self, x: Tensor, which: Tensor, summed: Tensor) -> tuple[Tensor, Tensor]:
         here = x.detach().requires_grad_(True)
         with torch.enable_grad():
             y = self.net(here)
@@ -433,11 +435,11 @@ class _Hunt:
         weights = torch.where(summed[:, None] & (rows > 0), 1.0, worst.to(rows))
         pull = torch.linalg.vecdot(weights[:, None], a.mT).to(y)
         if not y.requires_grad:  # the outputs do not depend on the inputs
-            return _known(rows.amax(1)), torch.zeros_like(x)
+            return _nan_as_infinite(rows.amax(1)), torch.zeros_like(x)
         with torch.enable_grad():  # a sum, as gradients of several numbers load half a second of symbolic algebra
             total = torch.linalg.vecdot(y, pull).sum()
         (gradient,) = torch.autograd.grad(total, here, allow_unused=True)
-        return _known(rows.amax(1)), torch.zeros_like(x) if gradient is None else gradient.nan_to_num()
+        return _nan_as_infinite(rows.amax(1)), torch.zeros_like(x) if gradient is None else gradient.nan_to_num()
 
     # --- what all of them need
 
@@ -445,23 +447,23 @@ class _Hunt:
         """The target of each of the points (t, k, inputs), flat."""
         return torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1])
 
-    def _margin(self, x: Tensor) -> Tensor:
+    def _margins_at(self, x: Tensor) -> Tensor:
         """Margins of points (t, k, inputs), (t, k); infinite where nobody looked, because time was up."""
-        y = evaluated(self.net, x.flatten(0, 1), self.stopped)
-        y = _filled([y], x.shape[0] * x.shape[1], torch.nan)
+        y = evaluate_in_time(self.net, x.flatten(0, 1), self.stopped)
+        y = _pad_to_length([y], x.shape[0] * x.shape[1], torch.nan)
         return self.targets.margin(y.reshape(*x.shape[:2], -1))
 
-    def _over(self, x: Tensor, margin: Tensor) -> bool:
+    def _offer_unsafe(self, x: Tensor, margin: Tensor) -> bool:
         """Keep what is unsafe of points (t, k, inputs), or show it to whoever can replay. Is there reason to end?"""
         if self.accepts is None:
             unsafe = margin <= 0
             which, points = self._targets_of(x)[unsafe.flatten()], x[unsafe]
             self.parts.append((which, points, margin[unsafe]))
         elif bool((margin.amin(1) < self.asked).any()):
-            self._show(self.accepts, x, margin)
+            self._show_worst(self.accepts, x, margin)
         return self.accepted or self.stopped()
 
-    def _show(self, accepts: Accepts, x: Tensor, margin: Tensor) -> None:
+    def _show_worst(self, accepts: Accepts, x: Tensor, margin: Tensor) -> None:
         """The worst points of the worst targets that are much worse than what was shown before."""
         worst = margin.amin(1)
         for target in worst.where(worst < self.asked, torch.inf).argsort()[:_SHOWN].tolist():
@@ -472,28 +474,28 @@ class _Hunt:
                 points = x[target][order[margin[target][order] <= 0]]
                 self.accepted = accepts(int(self.targets.place[target]), points)
 
-    def _keep(self, x: Tensor, margin: Tensor) -> None:
+    def _keep_points(self, x: Tensor, margin: Tensor) -> None:
         self.parts.append((self._targets_of(x), x.flatten(0, 1), margin.flatten()))
 
 
-def _geometric(first: float, last: float, count: int) -> list[float]:
+def _geometric_steps(first: float, last: float, count: int) -> list[float]:
     """So many numbers from the first to the last, each the same multiple of the one before."""
     ratio = (last / first) ** (1 / max(1, count - 1))
     return [first * ratio**i for i in range(count)]
 
 
-def _best(points: Tensor, margin: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _best_of_targets(points: Tensor, margin: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The best points of each target, best first."""
     order = margin.argsort(1)[:, :count]
     return points.take_along_dim(order[..., None], 1), margin.take_along_dim(order, 1)
 
 
-def _known(margin: Tensor) -> Tensor:
+def _nan_as_infinite(margin: Tensor) -> Tensor:
     """Infinite where an output is no number: no run there is a violation."""
     return margin.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
 
-def _filled(parts: Sequence[Tensor], length: int, value: float) -> Tensor:
+def _pad_to_length(parts: Sequence[Tensor], length: int, value: float) -> Tensor:
     """The parts one behind the other, and behind them entries of one value, (length, ...) in all."""
     known = torch.cat([*parts])
     return torch.cat([known, known.new_full((length - len(known), *known.shape[1:]), value)])

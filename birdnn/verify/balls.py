@@ -118,7 +118,7 @@ class Balls:
         return self.mid.flat[index] * scale, (0 if self.rad is None else self.rad.flat[index]) * scale
 
 
-def aligned(parts: Sequence[Balls]) -> list[Balls]:
+def align_exponents(parts: Sequence[Balls]) -> list[Balls]:
     """The same over one power of two."""
     least = min(part.exponent for part in parts)
     return [part.at(least) for part in parts]
@@ -126,17 +126,17 @@ def aligned(parts: Sequence[Balls]) -> list[Balls]:
 
 def add(one: Balls, other: Balls) -> Balls:
     """The sum, broadcast."""
-    a, b = aligned([one, other])
+    a, b = align_exponents([one, other])
     rad = None if a.rad is None and b.rad is None else a.radius() + b.radius()
     return Balls(a.mid + b.mid, rad, a.exponent)
 
 
-def negative(one: Balls) -> Balls:
+def negate(one: Balls) -> Balls:
     """The opposite."""
     return Balls(-one.mid, one.rad, one.exponent)
 
 
-def product(function: Callable[[Whole, Whole], Whole], one: Balls, other: Balls) -> Balls:
+def apply_bilinear(function: Callable[[Whole, Whole], Whole], one: Balls, other: Balls) -> Balls:
     """A bilinear function without negative coefficients: an entrywise product, a matrix product, a convolution."""
     exponent = one.exponent + other.exponent
     mid = function(one.mid, other.mid)
@@ -188,7 +188,7 @@ def inverse_root(one: Balls) -> Balls:
     return Balls(floor, np.ones_like(floor), -bits - even.exponent // 2)
 
 
-def increasing(one: Balls, function: Callable[[Whole], Whole], exponent: int) -> Balls:
+def apply_increasing(one: Balls, function: Callable[[Whole], Whole], exponent: int) -> Balls:
     """A function that never decreases, computed exactly at both ends, which it maps to multiples of ``2**exponent``."""
     if one.rad is None:
         return Balls(function(one.mid), None, exponent).shortened()

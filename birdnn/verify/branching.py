@@ -12,7 +12,7 @@ from birdnn.verify.recording import Recorder
 from birdnn.verify.work import Step, Work, halve
 
 
-def take(stack: list[Work], wanted: int) -> Work:
+def take_batch(stack: list[Work], wanted: int) -> Work:
     """Up to so many boxes from the end of the stack, which has some."""
     parts = []
     while stack and wanted > 0:
@@ -25,7 +25,9 @@ def take(stack: list[Work], wanted: int) -> Work:
     return parts[0] if len(parts) == 1 else Work.concatenate(parts)
 
 
-def cut(bound: MarginBound, step: Step, smallest: Tensor, recorder: Recorder | None) -> tuple[list[Work], list[Boxes]]:
+def cut_remains(
+    bound: MarginBound, step: Step, smallest: Tensor, recorder: Recorder | None
+) -> tuple[list[Work], list[Boxes]]:
     """The halves of what remains, the next ones last, and boxes that are too small to cut; none is an empty list.
 
     Args:

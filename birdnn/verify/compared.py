@@ -51,7 +51,7 @@ def without_tail(net: Network, prop: Property, semantics: Semantics) -> Network:
     return Network(graph, initialisers, constants, source=net.source, sha256=net.sha256).train(net.training)
 
 
-def left_out(net: Network, prop: Property, semantics: Semantics) -> str:
+def left_out_remark(net: Network, prop: Property, semantics: Semantics) -> str:
     """What `without_tail` leaves out, in a sentence; empty where it leaves out nothing."""
     front = without_tail(net, prop, semantics)
     if front is net:
@@ -69,10 +69,10 @@ def _is_tail(net: Network, node: Node, rows: list[Row]) -> bool:
     # a softmax over some of the outputs orders these only
     if math.prod(shape) != shape[node.attributes["axis"]] or node.inputs[0] not in net.graph.dependent:
         return False
-    return all(_same(row, by_order=node.op == _BY_ORDER) for row in rows)
+    return all(_survives_softmax(row, by_order=node.op == _BY_ORDER) for row in rows)
 
 
-def _same(row: Row, *, by_order: bool) -> bool:
+def _survives_softmax(row: Row, *, by_order: bool) -> bool:
     """Does a row hold of numbers exactly where it holds of their softmax (by order), or of its logarithm?"""
     # a logarithm of softmax subtracts one number from all, which cancels where coefficients sum to zero;
     # order alone tells two outputs apart, and no distance between them

@@ -11,7 +11,7 @@ from birdnn.records import ARITHMETIC, Progress, Proved, Unknown, UnknownReason,
 from birdnn.records.limits import OutOfTime
 from birdnn.spec import Region
 from birdnn.verify.bounding import root_of
-from birdnn.verify.branching import cut, take
+from birdnn.verify.branching import cut_remains, take_batch
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.spread import smallest_edges
 from birdnn.verify.work import Work, examine
@@ -20,7 +20,7 @@ _BATCH = 256
 _NEWS_EVERY_S = 0.2
 
 
-def covered(
+def cover_region(
     bound: MarginBound, region: Region, n_outputs: int, *, settings: SearchSettings, watch: Watch, phase: str
 ) -> Proved | Unknown:
     """Prove that no point of a region is in one of its unsafe polytopes, by bounds alone, within the limits.
@@ -50,7 +50,7 @@ def covered(
     while stack:
         reason = limit()
         if reason is None:
-            batch = take(stack, settings.batch or _BATCH)
+            batch = take_batch(stack, settings.batch or _BATCH)
             try:
                 step = examine(bound, question, batch)
             except OutOfTime:
@@ -58,18 +58,18 @@ def covered(
                 stack.append(batch)
                 continue
             boxes += len(batch)
-            halves, small = cut(bound, step, smallest, None)
+            halves, small = cut_remains(bound, step, smallest, None)
             stack, stuck = stack + halves, stuck + small
             if time.monotonic() - told > _NEWS_EVERY_S:
                 told, waiting = time.monotonic(), sum(len(work) for work in stack)
                 watch.update(Progress(phase=phase, detail=f"{boxes:,} boxes, {waiting:,} open"))
             continue
-        return _undecided(reason, boxes, stack)
+        return _unknown_verdict(reason, boxes, stack)
     if stuck:
         return Unknown(reason="precision", boxes=boxes, open_boxes=sum(map(len, stuck)), arithmetic=ARITHMETIC["real"])
     return Proved(boxes=boxes, arithmetic=ARITHMETIC["real"])
 
 
-def _undecided(reason: UnknownReason, boxes: int, stack: list[Work]) -> Unknown:
+def _unknown_verdict(reason: UnknownReason, boxes: int, stack: list[Work]) -> Unknown:
     waiting = sum(len(work) for work in stack)
     return Unknown(reason=reason, boxes=boxes, open_boxes=waiting, arithmetic=ARITHMETIC["real"])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.crown import CrownBound, CrownSettings
-from birdnn.bounds.difference import SeparateBound, below, difference_bound, questions
+from birdnn.bounds.difference import SeparateBound, difference_bound, difference_questions, next_below
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
@@ -23,7 +23,7 @@ from birdnn.spec import Polytope, Row
 from birdnn.verify.bounding import make_bound
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.treesize import boxes_below
-from birdnn.verify.work import Work, edges, halve
+from birdnn.verify.work import Work, choose_edges, halve
 
 _STEPS = 2  # while boxes are wide, cutting pays more than optimising
 _MAX_BOXES, _MAX_BYTES = 200_000, 1 << 31  # none is ever dropped: the bound is the largest of all boxes
@@ -85,7 +85,7 @@ class Difference:
         return torch.maximum(self.upper, -self.lower).clamp(min=0)
 
 
-def bounded_difference(
+def tighten_difference(
     bound: MarginBound,
     boxes: Boxes,
     enough: Tensor,
@@ -108,7 +108,7 @@ def bounded_difference(
         enough_time: is there time for more than the first bounds?
         news: who is told how many boxes were bounded, and the largest bound.
     """
-    _let_end(bound, over)
+    _hand_on_limit(bound, over)
     try:
         state = _Tightening.start(bound, boxes, enough)
     except OutOfTime:
@@ -141,12 +141,12 @@ def boxes_needed(
     """About how many boxes it takes until bounds are no more than `enough`; see `boxes_below`.
 
     Args:
-        bound, boxes, enough, over: as for `bounded_difference`.
+        bound, boxes, enough, over: as for `tighten_difference`.
         generator: on the CPU.
         most: more of them are not counted.
     """
-    _let_end(bound, over)
-    question = _question(bound, enough)
+    _hand_on_limit(bound, over)
+    question = _difference_question(bound, enough)
     work = _all_open(bound, boxes, len(question))
     try:
         found = boxes_below(bound, question, work, descents=_DIVES, generator=generator, over=over, most=most)
@@ -155,9 +155,9 @@ def boxes_needed(
     return torch.inf if found is None else found
 
 
-def _question(bound: MarginBound, enough: Tensor) -> Question:
+def _difference_question(bound: MarginBound, enough: Tensor) -> Question:
     """Is the difference within what is enough, (outputs, 2)? An item is closed once its bound is above zero."""
-    asked = questions(len(enough), bound.device)
+    asked = difference_questions(len(enough), bound.device)
     # so that an item counts as closed, and is left alone, once its bound is enough
     return Question(asked.a, -enough.reshape(-1, 1).to(asked.a), asked.closed)
 
@@ -169,7 +169,7 @@ def _all_open(bound: MarginBound, boxes: Boxes, items: int) -> Work:
     return Work(boxes, opened, bound.root(len(boxes)), node)
 
 
-def _let_end(bound: MarginBound, over: Over) -> None:
+def _hand_on_limit(bound: MarginBound, over: Over) -> None:
     for part in (bound.before, bound.after) if isinstance(bound, SeparateBound) else (bound,):
         if isinstance(part, CrownBound):
             part.over = over
@@ -195,7 +195,7 @@ class _Tightening:
 
     @classmethod
     def start(cls, bound: MarginBound, boxes: Boxes, enough: Tensor) -> _Tightening:
-        question = _question(bound, enough)
+        question = _difference_question(bound, enough)
         work = _all_open(bound, boxes, len(question))
         known = boxes.lower.new_full(work.opened.shape, torch.inf)
         state = cls(bound, question, -question.b[:, 0], work, known)
@@ -206,8 +206,8 @@ class _Tightening:
         """Boxes with what was learned about them, and their bounds: of what is open only, no greater than known."""
         result = self.bound.bound(self.question, work.boxes, work.opened, work.inherited)
         here, upper = (result.box, result.polytope), known.clone()
-        # lower is a bound of A - B + enough (`_question`); `below` pays for the rounding of the subtraction
-        found = -below(result.lower - self.enough[result.polytope])
+        # lower is a bound of A - B + enough (`_difference_question`); `next_below` pays for the rounding of the subtraction
+        found = -next_below(result.lower - self.enough[result.polytope])
         # what holds on a box holds on its halves: optimising anew may end higher
         upper[here] = torch.minimum(known[here], found)
         return Work(work.boxes, upper > self.enough, result.inherited, work.node), upper
@@ -215,7 +215,7 @@ class _Tightening:
     def halves(self, which: Tensor) -> tuple[Work, Tensor]:
         """Both halves of some boxes, all first ones first, with their bounds."""
         parents = self.work[which]
-        cut = halve(self.bound, parents, edges(self.bound, self.question, parents))
+        cut = halve(self.bound, parents, choose_edges(self.bound, self.question, parents))
         # both halves start from what is proved of the whole
         return self.examined(cut, self.upper[which].repeat(2, 1))
 
@@ -224,30 +224,30 @@ class _Tightening:
         halves, upper = self.halves(which)
         n, m = len(self.work), len(which)
         if self._room < n + m:
-            self._grow(2 * (n + m))
-        for stored, new in zip(self._stored, (*_tensors(halves), upper), strict=True):
+            self._grow_storage(2 * (n + m))
+        for stored, new in zip(self._stored, (*_tensors_of(halves), upper), strict=True):
             stored[which] = new[:m]
             stored[n : n + m] = new[m:]
-        self._show(n + m)
+        self._view_stored(n + m)
 
     @property
     def _room(self) -> int:
         return len(self._stored[0]) if self._stored else 0
 
-    def _grow(self, room: int) -> None:
+    def _grow_storage(self, room: int) -> None:
         """Room for so many boxes: adding each batch to a copy of all would take longer than bounding it."""
         n = len(self.work)
         grown = []
-        for known in (*_tensors(self.work), self.upper):
+        for known in (*_tensors_of(self.work), self.upper):
             wider = known.new_empty(room, *known.shape[1:])
             wider[:n] = known
             grown.append(wider)
         self._stored = grown
 
-    def _show(self, count: int) -> None:
+    def _view_stored(self, count: int) -> None:
         lower, upper, opened, inherited, node, apart = (stored[:count] for stored in self._stored)
         self.work, self.upper = Work(Boxes(lower, upper), opened, inherited, node), apart
 
 
-def _tensors(work: Work) -> tuple[Tensor, ...]:
+def _tensors_of(work: Work) -> tuple[Tensor, ...]:
     return work.boxes.lower, work.boxes.upper, work.opened, work.inherited, work.node

@@ -28,12 +28,12 @@ _HUNTS = 16 * _ATTACK  # of one hunt in all regions, and the most of one attack 
 _LEAST = 1e4  # an evaluation costs as much as so many, however small the network is
 _ITEMS = 1 << 16  # boxes times polytopes of one step
 _FIRST_SHARE, _GROWTH = 1 / 50, 8  # of a whole attack, and how much harder the next ones are
-_PATIENCE = 12.0  # compiled bounds leave most of `box_work` out: so many times as much of it takes no longer
+_PATIENCE = 12.0  # compiled bounds leave most of `backward_box_work` out: so many times as much of it takes no longer
 
 
 def batch_for(net: Network, device: str, polytopes: int = 1, bound: MarginBound | None = None) -> int:
     """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
-    work = box_work(net) if bound is None else work_of_box(net, bound)
+    work = backward_box_work(net) if bound is None else work_of_box(net, bound)
     if device != "cpu":
         # a graphics device is idle until thousands of boxes fill it
         return max(1, min(1 << 14, int(_DEVICE_STEP / work), 16 * _ITEMS // polytopes))
@@ -47,10 +47,10 @@ def work_of_box(net: Network, bound: MarginBound) -> float:
         return 2.0 * multiplications(net)
     if isinstance(bound, GraphBound) and bound.n_inputs > FEW_INPUTS:  # the first box bounds neurons, later ones do not
         return 16.0 * (bound.settings.steps + 1) * multiplications(net)
-    return box_work(net)
+    return backward_box_work(net)
 
 
-def box_work(net: Network) -> float:
+def backward_box_work(net: Network) -> float:
     """About how many multiplications the bounds of one box take, by backward propagation to each neuron."""
     # each neuron's row passes all weights before it, here: all weights, which is too many by half or so
     weights = sum(value.numel() for value in net.values().values())
@@ -72,7 +72,7 @@ class Due:
     attack: AttackSettings
 
 
-def ladder(net: Network, bound: MarginBound, first: AttackSettings, whole: AttackSettings) -> tuple[Due, ...]:
+def attack_ladder(net: Network, bound: MarginBound, first: AttackSettings, whole: AttackSettings) -> tuple[Due, ...]:
     """Attacks on one polytope, from the first to a whole one: each is due once bounds have cost as much.
 
     Most regions are decided by few boxes, or by a few hundred points; who waits for neither loses little.
@@ -81,31 +81,31 @@ def ladder(net: Network, bound: MarginBound, first: AttackSettings, whole: Attac
     found, evaluations = [Due(0.0, first)], first.evaluations
     while evaluations < whole.evaluations:
         evaluations = min(whole.evaluations, _GROWTH * evaluations)
-        cost = patience * evaluations * _cost(net)
+        cost = patience * evaluations * _evaluation_cost(net)
         found.append(Due(boxes_within(cost, net, bound), AttackSettings(evaluations=evaluations)))
     return tuple(found)
 
 
-def first_of(net: Network, polytopes: int, whole: AttackSettings, device: str) -> AttackSettings:
+def first_attack(net: Network, polytopes: int, whole: AttackSettings, device: str) -> AttackSettings:
     """The attack on so many polytopes together that comes before anything else: over before anybody waits for it."""
     share = whole.scaled(_FIRST_SHARE)
-    return share if device != "cpu" else share.within(_FIRST / (_cost(net) * max(1, polytopes)))
+    return share if device != "cpu" else share.within(_FIRST / (_evaluation_cost(net) * max(1, polytopes)))
 
 
-def rounds_of(net: Network, polytopes: int, whole: AttackSettings, device: str) -> Iterator[AttackSettings]:
+def attack_rounds(net: Network, polytopes: int, whole: AttackSettings, device: str) -> Iterator[AttackSettings]:
     """The attacks on so many polytopes together where nothing is proved, without end: each harder than those before."""
     work = _ATTACK
     while True:
-        yield whole if device != "cpu" else whole.within(work / (_cost(net) * max(1, polytopes)))
+        yield whole if device != "cpu" else whole.within(work / (_evaluation_cost(net) * max(1, polytopes)))
         work = min(_HUNTS, _GROWTH * work)
 
 
-def hunt_for(net: Network, polytopes: int, regions: int, attack: AttackSettings) -> AttackSettings:
+def hunt_effort(net: Network, polytopes: int, regions: int, attack: AttackSettings) -> AttackSettings:
     """How hard to look for hard inputs in one of some regions, again and again while a network is repaired."""
     work = min(_ATTACK, _HUNTS / max(1, regions))
-    return attack.within(work / (_cost(net) * max(1, polytopes)))
+    return attack.within(work / (_evaluation_cost(net) * max(1, polytopes)))
 
 
-def _cost(net: Network) -> float:
+def _evaluation_cost(net: Network) -> float:
     """Of an evaluation, in multiplications."""
     return max(_LEAST, multiplications(net))

@@ -9,7 +9,7 @@ from birdnn.network import Network
 from birdnn.records import Replay, Unknown, Unwatched, Violated, Watch
 from birdnn.spec import Property
 from birdnn.verify.bounding import make_bound
-from birdnn.verify.effort import first_of, rounds_of
+from birdnn.verify.effort import attack_rounds, first_attack
 from birdnn.verify.search import Search
 from birdnn.verify.settings import SearchSettings
 
@@ -30,8 +30,8 @@ def falsify(
     search = Search(net, prop, settings, replays, watch or Unwatched())
     suspects = search.suspects(make_bound)
     polytopes = sum(len(suspect.region.unsafe) for suspect in suspects)
-    first = first_of(net, polytopes, settings.attack, settings.device)
-    harder = islice(rounds_of(net, polytopes, settings.attack, settings.device), rounds)
+    first = first_attack(net, polytopes, settings.attack, settings.device)
+    harder = islice(attack_rounds(net, polytopes, settings.attack, settings.device), rounds)
     # the first one is short, as before a search, and counts as no round
     for done, effort in enumerate(chain([first], harder) if suspects else ()):
         witness = search.attack(suspects, effort)
@@ -40,15 +40,15 @@ def falsify(
         reason = search.limit_reached()
         if reason is not None:
             # neither the first attack nor the one that the limit has ended is a whole round
-            tried = _tried(done - 1, len(suspects), len(prop.regions))
+            tried = _rounds_in_words(done - 1, len(suspects), len(prop.regions))
             return search.falsified(Unknown(reason=reason, boxes=0, tried=tried))
         # a whole round has looked for one that violates over the reals, too: a run that does is enough
         if search.executed is not None and done:
             return search.falsified(Unknown(reason="not_found", boxes=0))
-    return Unknown(reason="not_found", boxes=0, tried=_tried(rounds, len(suspects), len(prop.regions)))
+    return Unknown(reason="not_found", boxes=0, tried=_rounds_in_words(rounds, len(suspects), len(prop.regions)))
 
 
-def _tried(rounds: int, attacked: int, regions: int) -> str:
+def _rounds_in_words(rounds: int, attacked: int, regions: int) -> str:
     """What was done, in words; nothing where no round was finished."""
     if rounds < 1:
         return ""

@@ -12,11 +12,11 @@ def require_float32(net: Network) -> None:
     Raises:
         MismatchError: it has numbers of another type, or integers that are weights.
     """
-    if told := not_float32(net):
+    if told := why_not_float32(net):
         raise MismatchError(told)
 
 
-def not_float32(net: Network) -> str:
+def why_not_float32(net: Network) -> str:
     """Why nobody can say what its execution in float32 is, and what to do; empty where one can.
 
     Measured of onnxruntime 1.31: it multiplies by integers of 8 bits behind ``DequantizeLinear`` as they are, and

@@ -95,7 +95,7 @@ _DECIDING = "batch", "smallest_width", "semantics", "record", "give_up", "seed",
 _NUMBERS = "place", "boxes", "boxes_before", "batch", "attacks", "enough_boxes", "next_prognosis"
 
 
-def name_of(net: Network, prop: Property, settings: SearchSettings, bound: str) -> str:
+def search_name(net: Network, prop: Property, settings: SearchSettings, bound: str) -> str:
     """A name that no other search has: of network, property, and whatever of the settings decides its tree.
 
     The weights are named beside the file's digest, for they may lie outside of it. Limits are not: a search that a
@@ -112,14 +112,14 @@ def name_of(net: Network, prop: Property, settings: SearchSettings, bound: str) 
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
-def packed(name: str, frontier: Frontier) -> bytes:
+def pack_frontier(name: str, frontier: Frontier) -> bytes:
     """A frontier as an ``.npz`` archive, its name in it."""
     arrays: dict[str, npt.NDArray[Any]] = {"drawn": frontier.drawn.numpy()}
-    for part, work in _numbered("work", frontier.stack):
-        arrays |= {part + name: array for name, array in arrays_of(work).items()}
-    for part, boxes in _numbered("small", frontier.gave_up):
-        arrays |= {f"{part}lower": _array(boxes.lower), f"{part}upper": _array(boxes.upper)}
-    for part, proof in _numbered("proof", frontier.proofs):
+    for part, work in _with_prefixes("work", frontier.stack):
+        arrays |= {part + name: array for name, array in work_to_arrays(work).items()}
+    for part, boxes in _with_prefixes("small", frontier.gave_up):
+        arrays |= {f"{part}lower": _to_numpy(boxes.lower), f"{part}upper": _to_numpy(boxes.upper)}
+    for part, proof in _with_prefixes("proof", frontier.proofs):
         columns = {field.name: getattr(proof, field.name) for field in fields(RegionProof)}
         arrays |= {part + name: column for name, column in columns.items() if column is not None}
     recorder = frontier.recorder
@@ -143,7 +143,7 @@ def packed(name: str, frontier: Frontier) -> bytes:
     return file.getvalue()
 
 
-def unpacked(name: str, data: bytes, regions: Sequence[Region]) -> Frontier:
+def unpack_frontier(name: str, data: bytes, regions: Sequence[Region]) -> Frontier:
     """The frontier of that name.
 
     Raises:
@@ -164,51 +164,51 @@ def unpacked(name: str, data: bytes, regions: Sequence[Region]) -> Frontier:
     found = told["executed"]
     return Frontier(
         **numbers,
-        stack=[work_of(arrays, f"work{i}_") for i in range(works)],
+        stack=[work_from_arrays(arrays, f"work{i}_") for i in range(works)],
         rounds=[int(times) for times in told["rounds"]],
-        gave_up=[_boxes(arrays, f"small{i}_") for i in range(smalls)],
-        proofs=[RegionProof(**_fields(arrays, f"proof{i}_")) for i in range(proofs)],
+        gave_up=[_boxes_from_arrays(arrays, f"small{i}_") for i in range(smalls)],
+        proofs=[RegionProof(**_proof_columns(arrays, f"proof{i}_")) for i in range(proofs)],
         recorder=recorder,
         drawn=torch.from_numpy(arrays["drawn"]),
-        executed=None if found is None else _witness(found),
+        executed=None if found is None else _witness_from_json(found),
         over_reals=tuple(told["over_reals"]),
     )
 
 
-def arrays_of(work: Work) -> dict[str, npt.NDArray[Any]]:
+def work_to_arrays(work: Work) -> dict[str, npt.NDArray[Any]]:
     """Open boxes as arrays."""
     return {
-        "lower": _array(work.boxes.lower),
-        "upper": _array(work.boxes.upper),
-        "opened": _array(work.opened),
-        "inherited": _array(work.inherited),
-        "node": _array(work.node),
+        "lower": _to_numpy(work.boxes.lower),
+        "upper": _to_numpy(work.boxes.upper),
+        "opened": _to_numpy(work.opened),
+        "inherited": _to_numpy(work.inherited),
+        "node": _to_numpy(work.node),
     }
 
 
-def work_of(arrays: Arrays, part: str = "") -> Work:
-    """What `arrays_of` gave, its names with ``part`` before them."""
+def work_from_arrays(arrays: Arrays, part: str = "") -> Work:
+    """What `work_to_arrays` gave, its names with ``part`` before them."""
     rest = (torch.from_numpy(arrays[part + name]) for name in ("opened", "inherited", "node"))
-    return Work(_boxes(arrays, part), *rest)
+    return Work(_boxes_from_arrays(arrays, part), *rest)
 
 
-def _numbered(what: str, parts: Sequence[Any]) -> list[tuple[str, Any]]:
+def _with_prefixes(what: str, parts: Sequence[Any]) -> list[tuple[str, Any]]:
     return [(f"{what}{i}_", part) for i, part in enumerate(parts)]
 
 
-def _array(tensor: Tensor) -> npt.NDArray[Any]:
+def _to_numpy(tensor: Tensor) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] = tensor.cpu().numpy()
     return array
 
 
-def _fields(arrays: Arrays, part: str) -> dict[str, npt.NDArray[Any]]:
+def _proof_columns(arrays: Arrays, part: str) -> dict[str, npt.NDArray[Any]]:
     return {f.name: arrays[part + f.name] for f in fields(RegionProof) if part + f.name in arrays}
 
 
-def _boxes(arrays: Arrays, part: str) -> Boxes:
+def _boxes_from_arrays(arrays: Arrays, part: str) -> Boxes:
     return Boxes(torch.from_numpy(arrays[f"{part}lower"]), torch.from_numpy(arrays[f"{part}upper"]))
 
 
-def _witness(found: Mapping[str, Any]) -> Witness:
+def _witness_from_json(found: Mapping[str, Any]) -> Witness:
     tuples = {name: tuple(found[name]) for name in ("x", "y", "replayed_by")}
     return Witness(**tuples, exactly=found["exactly"])

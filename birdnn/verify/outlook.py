@@ -70,7 +70,7 @@ class Outlook:
 
     def done(self, boxes: int) -> float | None:
         """Share of the work that is done, None where unknown; below 1, as long as anybody asks."""
-        left = self._remaining(boxes)
+        left = self._boxes_left(boxes)
         if self._left is None:
             return self._finished / self.regions if self._finished else None
         here = boxes - self._before
@@ -80,7 +80,7 @@ class Outlook:
 
     def left_s(self, boxes: int) -> float | None:
         """Seconds to the end, None where unknown."""
-        left = self._remaining(boxes)
+        left = self._boxes_left(boxes)
         if left is None or not boxes:
             return None
         total = boxes + left  # of the regions up to this one; the others are like them
@@ -89,9 +89,9 @@ class Outlook:
 
     def overrun(self, boxes: int) -> bool:
         """Was there an outlook that the search has outlived?"""
-        return self._left is not None and self._remaining(boxes) is None
+        return self._left is not None and self._boxes_left(boxes) is None
 
-    def _remaining(self, boxes: int) -> float | None:
+    def _boxes_left(self, boxes: int) -> float | None:
         if self._left is None or boxes - self._at >= self._left:
             return None
         return self._left - (boxes - self._at)

@@ -50,7 +50,7 @@ class Recorder:
         """What is kept, to go on with another time: columns, numbered."""
         columns = {
             f"{kind}{i}": np.concatenate([part[i].ravel() for part in parts])
-            for kind, parts in self._kept().items()
+            for kind, parts in self._columns_by_kind().items()
             for i in range(len(parts[0]) if parts else 0)
         }
         return columns if self.intervals is None else {**columns, "intervals": np.array(self.intervals, np.int64)}
@@ -61,12 +61,12 @@ class Recorder:
         recorder = cls(region, nodes)
         if "intervals" in arrays:
             recorder.intervals = tuple(arrays["intervals"].tolist())
-        for kind, kept in recorder._kept().items():
+        for kind, kept in recorder._columns_by_kind().items():
             if f"{kind}0" in arrays:
-                recorder._keep(kept, tuple(arrays[f"{kind}{i}"] for i in range(_COLUMNS[kind])))
+                recorder._keep_columns(kept, tuple(arrays[f"{kind}{i}"] for i in range(_COLUMNS[kind])))
         return recorder
 
-    def _kept(self) -> dict[str, list[tuple[Array, ...]]]:
+    def _columns_by_kind(self) -> dict[str, list[tuple[Array, ...]]]:
         return {"item": self._items, "face": self._faces, "cut": self._cuts}
 
     def add(self, other: Recorder, own: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ class Recorder:
         # its roots have numbers here already; whatever was made below them follows the last one of ours
         numbers = np.concatenate([own.cpu().numpy(), self.nodes + np.arange(new)])
         self.nodes += new
-        for kind, kept in self._kept().items():
-            for columns in other._kept()[kind]:
+        for kind, kept in self._columns_by_kind().items():
+            for columns in other._columns_by_kind()[kind]:
                 places = _NODES[kind]
-                self._keep(kept, tuple(numbers[c] if i in places else c for i, c in enumerate(columns)))
+                self._keep_columns(kept, tuple(numbers[c] if i in places else c for i, c in enumerate(columns)))
         return torch.from_numpy(numbers)
 
     def examined(self, work: Work, step: Step) -> None:
@@ -92,15 +92,15 @@ class Recorder:
             raise ValueError("a bound method that keeps no choices leaves no certificate")
         self.intervals = result.choices.intervals
         if result.splits is not None:
-            self._split(work, result, result.splits)
+            self._record_splits(work, result, result.splits)
         item, plane = left.used.nonzero(as_tuple=True)
-        multipliers, slopes, sides = _choices(result.choices, item, plane)
+        multipliers, slopes, sides = _choices_of_planes(result.choices, item, plane)
         self._keep_items(work.node[result.box[item]], result.polytope[item], multipliers, slopes, sides)
         at = torch.stack([left.boxes.lower, left.boxes.upper], 2)  # (m, inputs, sides)
         # a face that has not moved is the parent's, and is not written down
         moved = torch.stack([left.boxes.lower > before.lower, left.boxes.upper < before.upper], 2)
         row, axis, side = moved.nonzero(as_tuple=True)
-        self._keep(self._faces, _numpy(step.remains.node[row], 2 * axis + side, at[row, axis, side]))
+        self._keep_columns(self._faces, _columns_to_numpy(step.remains.node[row], 2 * axis + side, at[row, axis, side]))
 
     def _keep_items(self, node: Tensor, polytope: Tensor, multipliers: Tensor, slopes: Tensor, sides: Tensor) -> None:
         """Items with their slopes, (items, neurons), NaN for none, and multipliers of sides, alike."""
@@ -109,9 +109,9 @@ class Recorder:
         item, split = (~sides.isnan()).nonzero(as_tuple=True)
         many = torch.bincount(item, minlength=len(node))
         columns = node, polytope, multipliers, count, neuron, slopes[which, neuron], many, split, sides[item, split]
-        self._keep(self._items, _numpy(*columns))
+        self._keep_columns(self._items, _columns_to_numpy(*columns))
 
-    def _split(self, work: Work, result: BoundResult, splits: NeuronSplits) -> None:
+    def _record_splits(self, work: Work, result: BoundResult, splits: NeuronSplits) -> None:
         """Keep trees of neurons: their nodes get numbers below that of the box they split."""
         inputs, entries = work.boxes.lower.shape[1], iter(splits.neuron.tolist())
         leaves: list[int] = []
@@ -132,7 +132,7 @@ class Recorder:
                 open_ += [(self.nodes + 1, way), (self.nodes, way)]  # the negative side is next
                 self.nodes += 2
         parents, axis, below, above = np.array(cuts, np.int64).reshape(-1, 4).T  # none where a box is the only leaf
-        self._keep(self._cuts, (parents, axis, np.zeros(len(cuts)), below, above))
+        self._keep_columns(self._cuts, (parents, axis, np.zeros(len(cuts)), below, above))
         number = (splits.size + 1) // 2
         sides = torch.full_like(splits.slopes, torch.nan)
         for leaf, way in enumerate(ways):
@@ -155,16 +155,16 @@ class Recorder:
         axis = axis.where(edge < inputs, edge)
         numbers = self.nodes + torch.arange(2 * m)
         self.nodes += 2 * m
-        self._keep(self._cuts, _numpy(parents.node, axis, at, numbers[:m], numbers[m:]))
+        self._keep_columns(self._cuts, _columns_to_numpy(parents.node, axis, at, numbers[:m], numbers[m:]))
         return numbers.to(parents.node.device)
 
-    def _keep(self, kept: list[tuple[Array, ...]], columns: tuple[Array, ...]) -> None:
+    def _keep_columns(self, kept: list[tuple[Array, ...]], columns: tuple[Array, ...]) -> None:
         kept.append(columns)
         self.bytes += sum(column.nbytes for column in columns)
 
     def finish(self) -> RegionProof:
         """The proof, once nothing is open."""
-        node, axis, at, below, above = _joined(self._cuts, (np.int64, np.int64, np.float64, np.int64, np.int64))
+        node, axis, at, below, above = _join_columns(self._cuts, (np.int64, np.int64, np.float64, np.int64, np.int64))
         children = np.full((self.nodes, 2), -1)
         children[node] = np.stack([below, above], 1)
         order = _level_by_level(children)
@@ -173,12 +173,12 @@ class Recorder:
         # places of leaves are never read
         axes, places = np.full(self.nodes, LEAF, np.uint32), np.empty(self.nodes)
         axes[rank[node]], places[rank[node]] = axis, at
-        kept = {**self._moved(rank), **self._chosen(rank, axes)}
+        kept = {**self._face_columns(rank), **self._item_columns(rank, axes)}
         intervals = None if self.intervals is None else np.array(self.intervals, np.int64)
         return RegionProof(axis=axes, cut=places[axes != LEAF], intervals=intervals, **kept)
 
-    def _moved(self, rank: npt.NDArray[np.int64]) -> dict[str, Any]:
-        node, face, at = _joined(self._faces, (np.int64, np.int64, np.float64))
+    def _face_columns(self, rank: npt.NDArray[np.int64]) -> dict[str, Any]:
+        node, face, at = _join_columns(self._faces, (np.int64, np.int64, np.float64))
         node = rank[node]
         order = np.lexsort((face, node))
         return {
@@ -187,18 +187,18 @@ class Recorder:
             "face_at": at[order],
         }
 
-    def _chosen(self, rank: npt.NDArray[np.int64], axes: npt.NDArray[np.uint32]) -> dict[str, Any]:
+    def _item_columns(self, rank: npt.NDArray[np.int64], axes: npt.NDArray[np.uint32]) -> dict[str, Any]:
         """The items sorted, each polytope's multipliers as many as it has rows."""
         types = np.int64, np.int64, np.float64, np.int64, np.int64, np.float32, np.int64, np.int64, np.float32
-        node, polytope, multiplier, count, neuron, slope, sides, split, beta = _joined(self._items, types)
+        node, polytope, multiplier, count, neuron, slope, sides, split, beta = _join_columns(self._items, types)
         sizes = np.array([len(p.rows) for p in self.region.unsafe])
         rows, own = sizes.max(), sizes[polytope]
         forms = len(multiplier) // (rows * len(node)) if len(node) else 1
-        multiplier = _of_own_rows(multiplier.reshape(len(node), forms, rows), own)
+        multiplier = _unpad_multipliers(multiplier.reshape(len(node), forms, rows), own)
         order = np.lexsort((polytope, rank[node]))
         kept = np.broadcast_to((np.arange(rows) < own[:, None])[:, None], multiplier.shape)[order]
-        place = _reordered(count, order)
-        beta = beta[_from_the_root(axes, len(self.region.exact_lower), rank[node], sides, split)]
+        place = _reordered_entries(count, order)
+        beta = beta[_order_from_root(axes, len(self.region.exact_lower), rank[node], sides, split)]
         return {
             "item_node": rank[node][order].astype(np.uint32),
             "item_polytope": polytope[order].astype(np.uint16),
@@ -207,11 +207,11 @@ class Recorder:
             "slopes": count[order].astype(np.uint32),
             "neuron": neuron[place].astype(np.uint32),
             "slope": slope[place],
-            "beta": beta[_reordered(sides, order)],
+            "beta": beta[_reordered_entries(sides, order)],
         }
 
 
-def _of_own_rows(multiplier: npt.NDArray[np.float64], own: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _unpad_multipliers(multiplier: npt.NDArray[np.float64], own: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Multipliers of items' rows, (items, forms, rows), of which each has `own`: padding repeats the last row.
 
     Rows on two networks come in all of `FORMS`, of which a question leaves the last one out where it is another again.
@@ -226,7 +226,7 @@ def _of_own_rows(multiplier: npt.NDArray[np.float64], own: npt.NDArray[np.int64]
     return np.concatenate([multiplier, np.zeros((len(own), missing, rows))], 1)
 
 
-def _from_the_root(
+def _order_from_root(
     axes: npt.NDArray[np.uint32],
     inputs: int,
     node: npt.NDArray[np.int64],
@@ -267,13 +267,13 @@ def _from_the_root(
     return places
 
 
-def _reordered(count: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _reordered_entries(count: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Places of all entries once items stand in another order; item ``i`` has ``count[i]`` of them, side by side."""
     start, size = np.cumsum(count) - count, count[order]
     return np.repeat(start[order] - (np.cumsum(size) - size), size) + np.arange(size.sum())
 
 
-def _choices(choices: Choices, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _choices_of_planes(choices: Choices, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Multipliers, slopes and multipliers of sides of some planes: (n, rows), (n, neurons) and (n, neurons)."""
     multipliers, slopes = choices.multipliers[item], choices.slopes[item]
     rows = multipliers.shape[1]
@@ -296,11 +296,11 @@ def _level_by_level(children: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate(order)
 
 
-def _numpy(*columns: Tensor) -> tuple[Array, ...]:
+def _columns_to_numpy(*columns: Tensor) -> tuple[Array, ...]:
     return tuple(column.cpu().numpy() for column in columns)
 
 
-def _joined(parts: list[tuple[Array, ...]], types: tuple[type, ...]) -> list[Any]:
+def _join_columns(parts: list[tuple[Array, ...]], types: tuple[type, ...]) -> list[Any]:
     """The parts' columns, one after the other, in the types given."""
     return [
         np.concatenate([np.empty(0, kind), *(part[i].ravel() for part in parts)]).astype(kind)

@@ -13,9 +13,9 @@ import torch
 
 from birdnn.boxes import Boxes
 from birdnn.heap import keep_freed_memory
-from birdnn.machines import Cluster, Lost, cluster_at, here
+from birdnn.machines import Cluster, Lost, cluster_at, fetch_value
 from birdnn.verify.bounding import make_bound
-from birdnn.verify.frontier import arrays_of, work_of
+from birdnn.verify.frontier import work_from_arrays, work_to_arrays
 from birdnn.verify.recording import Recorder
 from birdnn.verify.spread import Errand, Explorer, Piece, Task
 from birdnn.verify.work import Work
@@ -47,12 +47,12 @@ class RayHelpers:
     def submit(self, key: int, task: Task) -> None:
         """See `Helpers.submit`."""
         # in a list, so that Ray hands over the reference and not, again and again, the network
-        self._cluster.submit(key, explored, self._name, [self._errand], arrays_of(task.work), task.round)
+        self._cluster.submit(key, explore_task, self._name, [self._errand], work_to_arrays(task.work), task.round)
 
     def ended(self, timeout_s: float) -> Sequence[tuple[int, Piece | str]]:
         """See `Helpers.ended`."""
         return [
-            (key, str(found) if isinstance(found, Lost) else self._piece(found))
+            (key, str(found) if isinstance(found, Lost) else self._piece_from_arrays(found))
             for key, found in self._cluster.ended(timeout_s)
         ]
 
@@ -61,19 +61,19 @@ class RayHelpers:
         self._cluster.cancel()
         self._errand = None
 
-    def _piece(self, found: Mapping[str, Any]) -> Piece:
+    def _piece_from_arrays(self, found: Mapping[str, Any]) -> Piece:
         nodes = found["nodes"]
         return Piece(
             boxes=found["boxes"],
-            left=[work_of(_owned(part)) for part in found["left"]],
+            left=[work_from_arrays(_own_copies(part)) for part in found["left"]],
             small=[Boxes(*(torch.from_numpy(np.array(side)) for side in sides)) for sides in found["small"]],
             points=torch.from_numpy(np.array(found["points"])),
-            recorder=None if nodes is None else Recorder.of(self._region, nodes, _owned(found["recorded"])),
+            recorder=None if nodes is None else Recorder.of(self._region, nodes, _own_copies(found["recorded"])),
             seconds=found["seconds"],
         )
 
 
-def explored(name: str, errand: Sequence[Any], work: Arrays, times: int) -> dict[str, Any]:
+def explore_task(name: str, errand: Sequence[Any], work: Arrays, times: int) -> dict[str, Any]:
     """What becomes of a task, as arrays; runs on a node.
 
     Args:
@@ -84,13 +84,13 @@ def explored(name: str, errand: Sequence[Any], work: Arrays, times: int) -> dict
         _EXPLORERS.clear()
         torch.set_num_threads(1)  # a process for each processor
         keep_freed_memory()
-        common: Errand = here(errand[0])
+        common: Errand = fetch_value(errand[0])
         _EXPLORERS[name] = Explorer(common, make_bound(common.net, common.settings))
-    piece = _EXPLORERS[name].explore(Task(work_of(_owned(work)), times))
+    piece = _EXPLORERS[name].explore(Task(work_from_arrays(_own_copies(work)), times))
     return {
         "boxes": piece.boxes,
         # one array of each kind instead of hundreds of small ones to send
-        "left": [arrays_of(Work.concatenate([*piece.left]))] if piece.left else [],
+        "left": [work_to_arrays(Work.concatenate([*piece.left]))] if piece.left else [],
         "small": [(boxes.lower.numpy(), boxes.upper.numpy()) for boxes in piece.small],
         "points": piece.points.numpy(),
         "nodes": None if piece.recorder is None else piece.recorder.nodes,
@@ -99,7 +99,7 @@ def explored(name: str, errand: Sequence[Any], work: Arrays, times: int) -> dict
     }
 
 
-def _owned(arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+def _own_copies(arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
     """Copies: Ray's arrays cannot be written to, and keep the memory that machines share from being used again."""
     return {name: np.array(array) for name, array in arrays.items()}
 

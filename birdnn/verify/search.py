@@ -42,24 +42,24 @@ from birdnn.records import (
 from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
+from birdnn.verify import spread
 from birdnn.verify.attack import AttackSettings, attack_all
 from birdnn.verify.bounding import MakeBound, make_bound, root_of
-from birdnn.verify.branching import cut, take
+from birdnn.verify.branching import cut_remains, take_batch
 from birdnn.verify.compared import without_tail
-from birdnn.verify.effort import MANY, Due, batch_for, boxes_within, first_of, ladder
+from birdnn.verify.effort import MANY, Due, attack_ladder, batch_for, boxes_within, first_attack
 from birdnn.verify.float32 import require_float32
-from birdnn.verify.frontier import Frontier, Keeper, name_of
+from birdnn.verify.frontier import Frontier, Keeper, search_name
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
 from birdnn.verify.part import Part
 from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
-from birdnn.verify.sifting import Suspect, suspects
-from birdnn.verify.spread import PARTS, Crew, Errand, Helpers, Task, alone, dealt, first_budget, smallest_edges
+from birdnn.verify.sifting import Suspect, find_suspects
 from birdnn.verify.touching import Touching
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
-from birdnn.verify.work import Step, Work, candidates, examine
+from birdnn.verify.work import Step, Work, candidate_points, examine
 
 _KEPT_UNDECIDED, _DESCENTS = 2048, 256
 _HINTS = 64  # open boxes whose middles an attack begins with
@@ -87,7 +87,7 @@ def verify(
     watch: Watch | None = None,
     bound: MakeBound | None = None,
     keeper: Keeper | None = None,
-    helpers: Helpers | None = None,
+    helpers: spread.Helpers | None = None,
 ) -> Verdict:
     """Decide ``prop`` for ``net``, by bounds of `make_bound` unless ``bound`` makes others.
 
@@ -132,7 +132,7 @@ class Search:
         replays: Sequence[Replay],
         watch: Watch,
         keeper: Keeper | None = None,
-        helpers: Helpers | None = None,
+        helpers: spread.Helpers | None = None,
     ) -> None:
         prop.require_sizes(net.n_inputs, net.n_outputs)
         if settings.semantics == "float32":
@@ -162,7 +162,7 @@ class Search:
         self.ladder: tuple[Due, ...] = ()
         self.bound: MarginBound | None = None
         self.pace = Pace()
-        self.outlook = self._begun()
+        self.outlook = self._new_outlook()
         self.last_news, self.next_prognosis = self.started, _FIRST_PROGNOSIS
 
     def run(self, make: MakeBound) -> Verdict:
@@ -170,8 +170,9 @@ class Search:
         if (witness := self._at_a_glance()) is not None:
             return Violated(witness=witness, boxes=self.boxes)
         suspected = self.suspects(make)
-        first = first_of(self.source, sum(len(s.region.unsafe) for s in suspected), settings.attack, settings.device)
-        kept = self._resumed(make, first) if self.keeper is not None else None
+        polytopes = sum(len(suspect.region.unsafe) for suspect in suspected)
+        first = first_attack(self.source, polytopes, settings.attack, settings.device)
+        kept = self._resume_region(make, first) if self.keeper is not None else None
         if kept is None and suspected:
             witness = self.attack(suspected, first)
             if witness is not None:
@@ -179,9 +180,9 @@ class Search:
             reason = self.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
-        bound = self._bound_of(make)  # after the first attack: folding a large network takes seconds
-        self.ladder = ladder(self.source, bound, first, settings.attack)
-        self.outlook = self._begun()
+        bound = self._search_bound(make)  # after the first attack: folding a large network takes seconds
+        self.ladder = attack_ladder(self.source, bound, first, settings.attack)
+        self.outlook = self._new_outlook()
         recorded = settings.record and bound.record  # a certificate needs every region
         todo = {*range(len(self.prop.regions))} if recorded else {suspect.place for suspect in suspected}
         self.boxes += len(self.prop.regions) - len(todo) if kept is None else 0
@@ -190,8 +191,8 @@ class Search:
             if kept is not None and place == kept.place:
                 part = kept
             elif place in todo and (kept is None or place > kept.place):
-                part = self._part(bound, place, region)
-            verdict = None if part is None else self._search(bound, part)
+                part = self._begin_region(bound, place, region)
+            verdict = None if part is None else self._search_region(bound, part)
             if verdict is not None:
                 return verdict
             self.outlook.region_done(self.boxes)
@@ -211,24 +212,24 @@ class Search:
         polytopes, settings = sum(len(region.unsafe) for region in self.prop.regions), self.settings
         if polytopes > MANY or self.keeper is not None:  # a search that goes on where it was repeats no attack
             return None
-        glance = first_of(self.source, polytopes, settings.attack, settings.device).within(_GLANCE)
+        glance = first_attack(self.source, polytopes, settings.attack, settings.device).within(_GLANCE)
         return self.attack(Suspect.all_of(self.prop), glance)
 
-    def _begun(self) -> Outlook:
+    def _new_outlook(self) -> Outlook:
         return Outlook(regions=len(self.prop.regions), now=lambda: time.monotonic())
 
-    def _bound_of(self, make: MakeBound) -> MarginBound:
+    def _search_bound(self, make: MakeBound) -> MarginBound:
         """The bound method of the search, made once."""
         if self.bound is None:
-            self.bound = self._made(make)
+            self.bound = self._make_bound(make)
             self.batch = self.settings.batch or batch_for(self.source, self.settings.device, self.polytopes, self.bound)
         return self.bound
 
-    def _made(self, make: MakeBound, **other: Any) -> MarginBound:
+    def _make_bound(self, make: MakeBound, **other: Any) -> MarginBound:
         """The bound method, by `other` settings, and how many boxes the work allowed is worth with it."""
         bound = make(self.source, replace(self.settings, **other))
         if isinstance(bound, CrownBound | GraphBound):
-            bound.over = self._late
+            bound.over = self._is_late
         if not math.isinf(self.settings.max_work):
             self.max_boxes = min(self.max_boxes, boxes_within(self.settings.max_work, self.source, bound))
         return bound
@@ -238,10 +239,12 @@ class Search:
 
         def speaking(semantics: Semantics) -> MarginBound:
             own = semantics == self.settings.semantics
-            return self._bound_of(make) if own else self._made(make, semantics=semantics, record=False)
+            return self._search_bound(make) if own else self._make_bound(make, semantics=semantics, record=False)
 
         settings = self.settings
-        return suspects(self.source, self.prop, settings.semantics, speaking, settings.device, self.batch, self._late)
+        return find_suspects(
+            self.source, self.prop, settings.semantics, speaking, settings.device, self.batch, self._is_late
+        )
 
     def _attack_again(self, part: Part, work: list[Work], boxes: float) -> Witness | None:
         """The hardest attack that is due after so many boxes, on the polytopes that are open in ``work``."""
@@ -274,11 +277,11 @@ class Search:
             generator=self.generator,
             hints=[suspect.hints for suspect in suspected],
             accepts=accepts,
-            stopped=self._late,
+            stopped=self._is_late,
         )
         closest = sorted(range(len(found)), key=lambda number: found[number].least)[:MANY]
-        for number in () if witnesses else closest:  # runs and reals differ by a hair
-            accepts(number, found[number].best(_JUDGED))
+        if not witnesses:  # runs and reals differ by a hair
+            any(accepts(number, found[number].best(_JUDGED)) for number in closest)
         return witnesses[0] if witnesses else None
 
     def witness(self, region: Region, points: Tensor) -> Witness | None:
@@ -308,7 +311,7 @@ class Search:
             return Violated(witness=self.executed, boxes=verdict.boxes, undecided=verdict.reason)
         return replace(verdict, over_reals=self.over_reals)
 
-    def _late(self) -> bool:
+    def _is_late(self) -> bool:
         return self.limit_reached() in ("interrupted", "timeout")
 
     def _left_s(self) -> float:
@@ -328,7 +331,7 @@ class Search:
             return "memory"
         return None
 
-    def _part(self, bound: MarginBound, place: int, region: Region) -> Part:
+    def _begin_region(self, bound: MarginBound, place: int, region: Region) -> Part:
         """The search of a region before its first batch: its whole box is open."""
         recorder = Recorder(region) if self.settings.record and bound.record else None
         return Part(
@@ -341,87 +344,87 @@ class Search:
             recorder=recorder,
         )
 
-    def _search(self, bound: MarginBound, part: Part) -> Verdict | None:
+    def _search_region(self, bound: MarginBound, part: Part) -> Verdict | None:
         """None once the region is proved, but for boxes that are given up; it is attacked harder as time goes by."""
         region, stack = part.region, part.stack
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
-        smallest = smallest_edges(self.settings, region).to(bound.device)
+        smallest = spread.smallest_edges(self.settings, region).to(bound.device)
         while stack:
             reason = self.limit_reached(stack)
             if reason is not None:
-                return self._given_up(reason, part)
+                return self._end_at_limit(reason, part)
             if self.keeper is not None and self.keeper.due():
-                self._keep(part)
-            if self.helpers is not None and self._large(bound, part):
-                verdict = self._together(self.helpers, bound, part)
+                self._keep_frontier(part)
+            if self.helpers is not None and self._may_ask_helpers(bound, part):
+                verdict = self._search_with_helpers(self.helpers, bound, part)
                 if verdict is not None:
                     return verdict
                 continue
             part.rounds.clear()
-            batch = take(stack, self.pace.fitting(self.batch, self._left_s()))
-            step = self._examine(bound, question, batch, stack)
+            batch = take_batch(stack, self.pace.fitting(self.batch, self._left_s()))
+            step = self._examine_batch(bound, question, batch, stack)
             if step is None:
                 continue
             if (recorder := part.recorder) is not None:
                 recorded = recorder.bytes
                 recorder.examined(batch, step)
                 self.recorded += recorder.bytes - recorded
-            points = candidates(batch, step)
+            points = candidate_points(batch, step)
             witness = self.witness(region, points) if len(points) else None
             if witness is None:
                 witness = self._attack_again(part, [*stack, step.remains], self.boxes - part.boxes_before)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             step, stuck = self.exact.close(part, step, first=self.boxes - part.boxes_before == len(batch))
-            halves, small = cut(bound, step, smallest, part.recorder)
+            halves, small = cut_remains(bound, step, smallest, part.recorder)
             self.gave_up += [*small, *stuck]
             stack += halves  # in place: it is the list of the part
-            self._tell(bound, question, stack)
-            reason = self._hopeless(bound, question, stack)
+            self._tell_watch(bound, question, stack)
+            reason = self._hopeless_limit(bound, question, stack)
             if reason is not None:
-                return self._given_up(reason, part)
+                return self._end_at_limit(reason, part)
         if part.recorder is not None:
             self.proofs.append(part.recorder.finish())
         return None
 
-    def _large(self, bound: MarginBound, part: Part) -> bool:
+    def _may_ask_helpers(self, bound: MarginBound, part: Part) -> bool:
         """Is it time to ask others? They are not asked while an estimate may still say that it is hopeless."""
         if part.rounds:
             return True
         estimated = not self.settings.give_up or self.next_prognosis > _FIRST_PROGNOSIS
-        enough = self.boxes - part.boxes_before >= alone(self.source, bound)
-        return estimated and enough and sum(len(work) for work in part.stack) >= PARTS
+        enough = self.boxes - part.boxes_before >= spread.boxes_before_helpers(self.source, bound)
+        return estimated and enough and sum(len(work) for work in part.stack) >= spread.PARTS
 
-    def _together(self, helpers: Helpers, bound: MarginBound, part: Part) -> Verdict | None:
+    def _search_with_helpers(self, helpers: spread.Helpers, bound: MarginBound, part: Part) -> Verdict | None:
         """The rest of a region by helpers; None once it is proved, but for boxes that are given up.
 
         What comes home when depends on who was fast, so that no estimate in between gives up: limits end it.
         """
         recorder, question = part.recorder, Question.of(part.region.unsafe, self.prop.n_outputs, bound.device)
         if not part.rounds:
-            part.open([Task(work, 0) for work in dealt(part.stack, PARTS)])
-        errand = Errand(
+            part.open([spread.Task(work, 0) for work in spread.deal_boxes(part.stack, spread.PARTS)])
+        errand = spread.Errand(
             net=self.source,
             region=part.region,
             settings=replace(self.settings, device="cpu"),
             batch=self.batch,
-            budget=first_budget(self.source, bound),
+            budget=spread.first_budget(self.source, bound),
             record=recorder is not None,
         )
-        with Crew(helpers, errand, part.tasks()) as crew:
+        with spread.Crew(helpers, errand, part.tasks()) as crew:
             while part.stack:
                 reason = self.limit_reached(part.stack)
                 if reason is not None:
-                    return self._given_up(reason, part)
+                    return self._end_at_limit(reason, part)
                 if self.keeper is not None and self.keeper.due():
-                    self._keep(part)
-                witness = self._brought_home(crew, part)
+                    self._keep_frontier(part)
+                witness = self._take_pieces(crew, part)
                 if witness is not None:
                     return Violated(witness=witness, boxes=self.boxes)
-                self._tell(bound, question, part.stack)
+                self._tell_watch(bound, question, part.stack)
         return None
 
-    def _brought_home(self, crew: Crew, part: Part) -> Witness | None:
+    def _take_pieces(self, crew: spread.Crew, part: Part) -> Witness | None:
         """Take over what helpers found meanwhile; the witness among their points, if there is one."""
         recorded = 0 if part.recorder is None else part.recorder.bytes
         witness = None
@@ -434,7 +437,7 @@ class Search:
         except EngineError:
             # what came home before is kept: another run goes on from there
             part.open(crew.tasks)
-            self._keep(part)
+            self._keep_frontier(part)
             raise
         part.open(crew.tasks)
         if part.recorder is not None:
@@ -443,26 +446,28 @@ class Search:
             witness = self._attack_again(part, part.stack, self.boxes - part.boxes_before)
         return witness
 
-    def _hopeless(self, bound: MarginBound, question: Question, stack: list[Work]) -> UnknownReason | None:
+    def _hopeless_limit(self, bound: MarginBound, question: Question, stack: list[Work]) -> UnknownReason | None:
         """Which limit will not do, by an estimate; boxes say when it is made, so that a seed repeats a run."""
         if not self.settings.give_up or not stack or self.boxes < self.next_prognosis or self.limit_reached(stack):
             return None
         self.next_prognosis *= 4  # before it is made: one that fails is not tried again at once
-        left = self._estimate(bound, question, stack, math.inf)
+        left = self._estimate_left(bound, question, stack, math.inf)
         if left is None:
-            return self.limit_reached(stack)
+            if (reached := self.limit_reached(stack)) is not None:
+                self.next_prognosis //= 4  # whoever resumes the search makes this estimate
+            return reached
         if self.boxes + left > _HOPELESS * self.max_boxes:
             return "boxes"
         self.granted = _HOPELESS
         needed = left * (time.monotonic() - self.started) / self.boxes
         return "timeout" if needed > _HOPELESS * self._left_s() else None
 
-    def _estimate(self, bound: MarginBound, question: Question, stack: list[Work], until: float) -> float | None:
+    def _estimate_left(self, bound: MarginBound, question: Question, stack: list[Work], until: float) -> float | None:
         """Boxes of this region still to examine, estimated, also for the outlook; None at a time limit, or `until`."""
         begun = time.monotonic()
 
         def over() -> bool:
-            return time.monotonic() > until or self._late()
+            return time.monotonic() > until or self._is_late()
 
         # draws of its own: when people are told how far it is must not change what a seed repeats
         generator = torch.Generator().manual_seed(self.settings.seed)
@@ -476,7 +481,7 @@ class Search:
         self.outlook.estimated(self.boxes, left, begun)
         return left
 
-    def _examine(self, bound: MarginBound, question: Question, batch: Work, stack: list[Work]) -> Step | None:
+    def _examine_batch(self, bound: MarginBound, question: Question, batch: Work, stack: list[Work]) -> Step | None:
         """One step; where the device runs out of memory the batch goes back and later ones are smaller.
 
         Where time runs out within the step it goes back as well, and the next look at the limits ends the search.
@@ -497,17 +502,17 @@ class Search:
         self.boxes += len(batch)
         return step
 
-    def _given_up(self, reason: UnknownReason, part: Part) -> Verdict:
+    def _end_at_limit(self, reason: UnknownReason, part: Part) -> Verdict:
         """A limit is reached. Where it is not time, and nobody else decides, what is open is attacked once more."""
         if reason in ("boxes", "memory") and not self.settings.give_up:
             witness = self._attack_again(part, part.stack, math.inf)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
         if self.keeper is not None:
-            self._keep(part)
-        return self._undecided(reason, part.stack)
+            self._keep_frontier(part)
+        return self._unknown_verdict(reason, part.stack)
 
-    def _resumed(self, make: MakeBound, first: AttackSettings) -> Part | None:
+    def _resume_region(self, make: MakeBound, first: AttackSettings) -> Part | None:
         """The region that a keeper has the search in, and its whole state; None where there is nothing to go on with.
 
         A network that was not read from a file has no name, so that nothing is kept of it.
@@ -515,8 +520,8 @@ class Search:
         if self.keeper is None or not self.source.sha256:
             self.keeper = None
             return None
-        bound = self._bound_of(make)
-        self.name = name_of(self.source, self.prop, self.settings, type(bound).__name__)
+        bound = self._search_bound(make)
+        self.name = search_name(self.source, self.prop, self.settings, type(bound).__name__)
         found = self.keeper.read(self.name, self.prop.regions)
         if found is None:
             return None
@@ -531,13 +536,13 @@ class Search:
             place=found.place,
             region=self.prop.regions[found.place],
             boxes_before=found.boxes_before,
-            attacks=list(ladder(self.source, bound, first, self.settings.attack)[1 + found.attacks :]),
+            attacks=list(attack_ladder(self.source, bound, first, self.settings.attack)[1 + found.attacks :]),
             stack=[work.to(bound.device) for work in found.stack],
             rounds=[*found.rounds],
             recorder=found.recorder,
         )
 
-    def _keep(self, part: Part) -> None:
+    def _keep_frontier(self, part: Part) -> None:
         """Have the state kept, between two batches."""
         if self.keeper is None or not part.stack:
             return
@@ -560,7 +565,7 @@ class Search:
         )
         self.keeper.write(self.name, frontier)
 
-    def _undecided(self, reason: UnknownReason, stack: list[Work]) -> Unknown:
+    def _unknown_verdict(self, reason: UnknownReason, stack: list[Work]) -> Unknown:
         boxes = [w.boxes for w in reversed(stack)]  # what would come next, the hardest, first
         return Unknown(
             reason=reason,
@@ -570,12 +575,12 @@ class Search:
             arithmetic=self.arithmetic,
         )
 
-    def _tell(self, bound: MarginBound, question: Question, stack: list[Work]) -> None:
+    def _tell_watch(self, bound: MarginBound, question: Question, stack: list[Work]) -> None:
         """News for the watch; now and then a new estimate of what is left."""
         now, outlook = time.monotonic(), self.outlook
         waiting = sum(len(w) for w in stack)
         if stack and outlook.due(self.boxes) and self.limit_reached(stack) is None:
-            self._estimate(bound, question, stack, outlook.until())
+            self._estimate_left(bound, question, stack, outlook.until())
             now = time.monotonic()
         elif now - self.last_news < _NEWS_EVERY_S:
             return

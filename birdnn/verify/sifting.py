@@ -17,8 +17,8 @@ from birdnn.network import Network
 from birdnn.records.limits import OutOfTime, Over
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
-from birdnn.verify.effort import AT_ONCE, MANY, box_work
-from birdnn.verify.float32 import not_float32
+from birdnn.verify.effort import AT_ONCE, MANY, backward_box_work
+from birdnn.verify.float32 import why_not_float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,14 +38,16 @@ class Suspect:
     @staticmethod
     def all_of(prop: Property) -> list[Suspect]:
         """Every region, of which nothing is known."""
-        return [Suspect(i, r, _middle(r).expand(len(r.unsafe), 1, -1)) for i, r in enumerate(prop.regions) if r.unsafe]
+        return [
+            Suspect(i, r, _middle_of(r).expand(len(r.unsafe), 1, -1)) for i, r in enumerate(prop.regions) if r.unsafe
+        ]
 
 
-def _middle(region: Region) -> Tensor:
+def _middle_of(region: Region) -> Tensor:
     return region.lower + (region.upper - region.lower) / 2
 
 
-def suspects(
+def find_suspects(
     net: Network,
     prop: Property,
     semantics: Semantics,
@@ -63,24 +65,24 @@ def suspects(
         semantics: what the search speaks about.
         make: makes bounds that speak about something; making them may take a while where a network is large.
         device: of the search.
-        together, stopped: see `left_open`.
+        together, stopped: see `sift_by_bounds`.
     """
     found = Suspect.all_of(prop)
     speaks: Semantics = semantics
     if semantics == "real":
-        if not not_float32(net):
+        if not why_not_float32(net):
             speaks = "float32"
         elif sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
             return found
     # intervals cost next to nothing; where they leave little, dearer bounds are not asked for
-    if box_work(net) * len(found) > AT_ONCE:
-        found = left_open(IntervalBound(net, torch.device(device), speaks), found, together, stopped)
+    if backward_box_work(net) * len(found) > AT_ONCE:
+        found = sift_by_bounds(IntervalBound(net, torch.device(device), speaks), found, together, stopped)
         if sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
             return found
-    return left_open(make(speaks), found, together, stopped)
+    return sift_by_bounds(make(speaks), found, together, stopped)
 
 
-def left_open(bound: MarginBound, suspects: Sequence[Suspect], together: int, stopped: Over) -> list[Suspect]:
+def sift_by_bounds(bound: MarginBound, suspects: Sequence[Suspect], together: int, stopped: Over) -> list[Suspect]:
     """What bounds of whole regions leave open of them; the rest as it is where time or memory is over.
 
     Args:
@@ -92,7 +94,7 @@ def left_open(bound: MarginBound, suspects: Sequence[Suspect], together: int, st
         if stopped():
             return [*found, *suspects[begin:]]
         try:
-            found += _left_of(bound, suspects[begin : begin + together])
+            found += _sift_batch(bound, suspects[begin : begin + together])
         except (OutOfTime, MemoryError, RuntimeError) as error:  # who is not sifted out is attacked
             if not (isinstance(error, OutOfTime) or out_of_memory(error)):
                 raise
@@ -100,7 +102,7 @@ def left_open(bound: MarginBound, suspects: Sequence[Suspect], together: int, st
     return found
 
 
-def _left_of(bound: MarginBound, suspects: Sequence[Suspect]) -> list[Suspect]:
+def _sift_batch(bound: MarginBound, suspects: Sequence[Suspect]) -> list[Suspect]:
     polytopes = tuple(p for suspect in suspects for p in suspect.region.unsafe)
     own = torch.tensor([i for i, suspect in enumerate(suspects) for _ in suspect.region.unsafe])
     # each box is asked about the polytopes of its own region only, though all stand in one question

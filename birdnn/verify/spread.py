@@ -26,12 +26,12 @@ from birdnn.boxes import Boxes
 from birdnn.errors import EngineError, out_of_memory
 from birdnn.network import Network
 from birdnn.spec import Region
-from birdnn.verify.branching import cut, take
+from birdnn.verify.branching import cut_remains, take_batch
 from birdnn.verify.effort import boxes_within
 from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.witness import Suspects
-from birdnn.verify.work import Work, candidates, examine
+from birdnn.verify.work import Work, candidate_points, examine
 
 PARTS = 64
 """Tasks that a search is dealt out as at first; fewer open boxes are not worth it."""
@@ -152,7 +152,7 @@ class Explorer:
         boxes, size = 0, errand.batch
         # in boxes, not seconds: whoever does the task, however slowly, makes the same piece
         while stack and boxes < budget:
-            batch = take(stack, size)
+            batch = take_batch(stack, size)
             try:
                 step = examine(self.bound, self._question, batch)
             except (MemoryError, RuntimeError) as error:
@@ -165,8 +165,8 @@ class Explorer:
             if recorder is not None:
                 recorder.examined(batch, step)
             if sum(map(len, points)) < _SHOWN:
-                points.append(self._suspects.unsafe(errand.region, candidates(batch, step)).cpu())
-            halves, tiny = cut(self.bound, step, self._smallest, recorder)
+                points.append(self._suspects.unsafe(errand.region, candidate_points(batch, step)).cpu())
+            halves, tiny = cut_remains(self.bound, step, self._smallest, recorder)
             stack += halves
             small += tiny
         return Piece(
@@ -218,13 +218,13 @@ class Crew:
         Raises:
             EngineError: a task was lost too often.
         """
-        self._submit()
+        self._submit_tasks()
         for key, found in self._helpers.ended(_LOOK_S):
             task = self._running.get(key)
             if task is None:  # a second result of a task that somebody was believed to have lost
                 continue
             if isinstance(found, str):
-                self._lost(key, task, found)
+                self._retry_lost(key, task, found)
                 continue
             del self._running[key]
             numbers = task.work.node
@@ -232,12 +232,12 @@ class Crew:
                 numbers = recorder.add(found.recorder, numbers)
             # from numbers within the piece to those of the whole tree
             left = [replace(work, node=numbers[work.node]) for work in found.left] if recorder else [*found.left]
-            self._waiting += [Task(work, task.round + 1) for work in dealt_again(left, self._errand.batch)]
+            self._waiting += [Task(work, task.round + 1) for work in deal_again(left, self._errand.batch)]
             # before the piece is looked at: a replay takes a while, and a helper would wait for it
-            self._submit()
+            self._submit_tasks()
             yield found
 
-    def _submit(self) -> None:
+    def _submit_tasks(self) -> None:
         """Keep every helper busy; the last task comes first, so that few boxes are open at any time."""
         # counted anew each time: nodes come and go
         room = _AHEAD * self._helpers.count() - len(self._running)
@@ -248,7 +248,7 @@ class Crew:
             self._next += 1
             room -= 1
 
-    def _lost(self, key: int, task: Task, why: str) -> None:
+    def _retry_lost(self, key: int, task: Task, why: str) -> None:
         """Have a task done again, by somebody else.
 
         Raises:
@@ -262,7 +262,7 @@ class Crew:
         self._helpers.submit(key, task)
 
 
-def dealt(stack: Sequence[Work], parts: int) -> list[Work]:
+def deal_boxes(stack: Sequence[Work], parts: int) -> list[Work]:
     """Open boxes in parts that are alike: of each some that are large and some that are hard, in their order."""
     if not stack:
         return []
@@ -270,9 +270,9 @@ def dealt(stack: Sequence[Work], parts: int) -> list[Work]:
     return [work[begin::parts] for begin in range(min(parts, len(work)))]
 
 
-def dealt_again(left: Sequence[Work], batch: int) -> list[Work]:
+def deal_again(left: Sequence[Work], batch: int) -> list[Work]:
     """What a task has left open, dealt out: a whole batch at least for each, as bounds of few boxes take as long."""
-    return dealt(left, max(1, min(_AGAIN, sum(map(len, left)) // batch)))
+    return deal_boxes(left, max(1, min(_AGAIN, sum(map(len, left)) // batch)))
 
 
 def first_budget(net: Network, bound: MarginBound) -> int:
@@ -280,7 +280,7 @@ def first_budget(net: Network, bound: MarginBound) -> int:
     return int(max(_LEAST, min(_MOST, boxes_within(_WORK, net, bound))))
 
 
-def alone(net: Network, bound: MarginBound) -> int:
+def boxes_before_helpers(net: Network, bound: MarginBound) -> int:
     """Boxes of a region before any helper is asked."""
     return first_budget(net, bound) // 2
 

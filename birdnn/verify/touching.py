@@ -35,8 +35,8 @@ from birdnn.operators import operator
 from birdnn.rounding import Semantics
 from birdnn.sample.pieces import multiplications
 from birdnn.spec import Polytope, Region, Row
-from birdnn.verify.balls import PRECISION, Balls, NotEvaluated, Whole, add, aligned, negative
-from birdnn.verify.exactly import RULES, moved
+from birdnn.verify.balls import PRECISION, Balls, NotEvaluated, Whole, add, align_exponents, negate
+from birdnn.verify.exactly import RULES, move_entries
 from birdnn.verify.part import Part
 from birdnn.verify.work import Step
 
@@ -107,22 +107,22 @@ class Touching:
         # where exact forms are still made, halves may be closed by them: they are worth a cut
         stuck = near & kept
         if bool(stuck.any()) and (self._forms is None or self._left <= 0):
-            stuck[stuck.clone()] = self._margins(region, step, stuck).abs() <= _LAST_BITS * (1 + size)
+            stuck[stuck.clone()] = self._attained_margins(region, step, stuck).abs() <= _LAST_BITS * (1 + size)
         else:
             stuck[:] = False
         kept &= ~stuck
         if bool(kept.all()):
             return step, []
         device = step.left.score.device
-        return _without(step, kept.to(device)), [step.remains.boxes[stuck.to(device)]] if bool(stuck.any()) else []
+        return _step_with(step, kept.to(device)), [step.remains.boxes[stuck.to(device)]] if bool(stuck.any()) else []
 
-    def _margins(self, region: Region, step: Step, which: Tensor) -> Tensor:
+    def _attained_margins(self, region: Region, step: Step, which: Tensor) -> Tensor:
         """Margins in float64 where the bounds of some open boxes are attained."""
         which = which.to(step.left.score.device)
         parent, boxes = step.left.parent[which], step.remains.boxes[which]
         plane = step.result.plane[torch.searchsorted(step.result.box, parent), -1]
         with torch.no_grad():
-            return region.margin(self._double(torch.where(plane > 0, boxes.lower, boxes.upper).cpu()))
+            return region.margin(self._float64_net(torch.where(plane > 0, boxes.lower, boxes.upper).cpu()))
 
     def spare(
         self, region: Region, lower: Sequence[float], upper: Sequence[float], polytopes: Sequence[Polytope]
@@ -131,15 +131,17 @@ class Touching:
 
         Not negative; zero is a proof too.
         """
-        box = [_ends(region, index, low, high) for index, (low, high) in enumerate(zip(lower, upper, strict=True))]
+        box = [
+            _exact_ends(region, index, low, high) for index, (low, high) in enumerate(zip(lower, upper, strict=True))
+        ]
         empty = any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in box)
         if empty and self._semantics == "real":  # runs may be at a number beside the region, see `Region.nearest`
             return Fraction(0)
         found: list[Fraction | None] = [None] * len(polytopes)
         try:
-            for least in self._methods(lower, upper, box):
+            for least in self._spare_methods(lower, upper, box):
                 for place, polytope in enumerate(polytopes):
-                    spares = [spare for row in _implied(polytope) if (spare := least(row)) is not None]
+                    spares = [spare for row in _rows_and_sum(polytope) if (spare := least(row)) is not None]
                     if found[place] is None and spares:
                         found[place] = max(spares)
                 if None not in found:
@@ -151,13 +153,13 @@ class Touching:
                 raise
         return None
 
-    def _methods(
+    def _spare_methods(
         self, lower: Sequence[float], upper: Sequence[float], box: Sequence[tuple[Ends, Ends]]
     ) -> Iterator[Callable[[Row], Fraction | None]]:
         """Functions that tell by how much a row is out of reach, None where it may be within; the cheapest first."""
         corners = [torch.tensor([side], dtype=torch.float64) for side in (lower, upper)]
         with torch.no_grad():
-            ends = propagate(self._double, corners[0], corners[1], self._semantics, self._merged)
+            ends = propagate(self._float64_net, corners[0], corners[1], self._semantics, self._runtime_mergings)
         low, high = (end[0].tolist() for end in ends)
         # the cheapest first; rows are asked of the next one only where this one fails
         yield lambda row: _spare_of_ends(row, low, high)
@@ -169,15 +171,15 @@ class Touching:
             yield lambda row, output=output: _spare_of_form(row, output, box)  # type: ignore[misc]
 
     @cached_property
-    def _double(self) -> Network:
+    def _float64_net(self) -> Network:
         return self._net.with_values({}).double().cpu()
 
     @cached_property
-    def _merged(self) -> Mapping[str, Merging] | None:
+    def _runtime_mergings(self) -> Mapping[str, Merging] | None:
         return mergings(self._net.graph, self._net.values()) if self._semantics == "float32" else None
 
 
-def _implied(polytope: Polytope) -> tuple[Row, ...]:
+def _rows_and_sum(polytope: Polytope) -> tuple[Row, ...]:
     """Its rows, and their sum: an output in all of them lies in that as well."""
     if len(polytope.rows) < 2:
         return polytope.rows
@@ -188,7 +190,7 @@ def _implied(polytope: Polytope) -> tuple[Row, ...]:
     return (*polytope.rows, total)
 
 
-def _ends(region: Region, index: int, low: float, high: float) -> tuple[Ends, Ends]:
+def _exact_ends(region: Region, index: int, low: float, high: float) -> tuple[Ends, Ends]:
     """The ends of an input's range in a box, within the region's."""
     exact = region.exact_lower[index], region.exact_upper[index]
     below, above = max(exact[0], Fraction(low)), min(exact[1], Fraction(high))
@@ -207,7 +209,7 @@ def _spare_of_ends(row: Row, low: Sequence[float], high: Sequence[float]) -> Fra
     return least if least > 0 or (least == 0 and row.strict) else None
 
 
-def _without(step: Step, kept: Tensor) -> Step:
+def _step_with(step: Step, kept: Tensor) -> Step:
     """The step with those of its open boxes only that are ``kept``, (boxes,) bool."""
     left = step.left
     names = ("parent", "boxes", "opened", "score", "edge", "suspicious")
@@ -252,41 +254,43 @@ class _Forms:
         values = dict(self._constants)
         unit = np.array([[int(i == j) for i in range(net.n_inputs)] for j in range(net.n_inputs)], dtype=object)
         columns = tuple(Balls(row.reshape(net.input_shape), None, 0) for row in unit)
-        values[net.input_name] = _Form(columns, _zeros(columns[0]))
+        values[net.input_name] = _Form(columns, _zeros_like(columns[0]))
         for node in net.nodes:
             parts = [values[name] for name in node.inputs]
-            values[node.output] = self._applied(node, parts, _Box(box), relaxed)
+            values[node.output] = self._apply_node(node, parts, _Box(box), relaxed)
         return values[net.output_name]
 
-    def _rule(self, node: Node, inputs: list[Balls]) -> Balls:
+    def _apply_rule(self, node: Node, inputs: list[Balls]) -> Balls:
         rule = RULES.get(node.op)
         if rule is not None:
             return rule(inputs, node.attributes)
-        return moved(node, inputs, [self._net.shape_of(name) for name in node.inputs])
+        return move_entries(node, inputs, [self._net.shape_of(name) for name in node.inputs])
 
-    def _applied(self, node: Node, parts: list[_Form], box: _Box, relaxed: bool) -> _Form:
+    def _apply_node(self, node: Node, parts: list[_Form], box: _Box, relaxed: bool) -> _Form:
         if not any(part.columns for part in parts):
-            return _Form((), self._rule(node, [part.rest for part in parts]))
+            return _Form((), self._apply_rule(node, [part.rest for part in parts]))
         if node.op == "Relu":
             return _relu(parts[0], box, relaxed)
         if node.op in _CURVED:
-            return _Form((), self._rule(node, [box.range(part) for part in parts]))
+            return _Form((), self._apply_rule(node, [box.range(part) for part in parts]))
         affine = [bool(part.columns) for part in parts]
         # a value that depends on the input may have no columns any more, when it was made an interval
         moving = [name in self._net.graph.dependent or name == self._net.input_name for name in node.inputs]
         linear = operator(node.op).moves or node.op in _SUMS or (node.op in _PRODUCTS and sum(moving) == 1)
         if linear or (node.op in _LINEAR_IN_FIRST and sum(moving) == 1 and moving[0]):
-            nothing = [_zeros(part.rest) if moves else part.rest for part, moves in zip(parts, moving, strict=True)]
+            nothing = [
+                _zeros_like(part.rest) if moves else part.rest for part, moves in zip(parts, moving, strict=True)
+            ]
             # what is affine in the inputs adds its constant to each column, and the constant is taken off again
-            shift = negative(self._rule(node, nothing))
+            shift = negate(self._apply_rule(node, nothing))
             columns = []
             for j in range(box.n_inputs):
                 inputs = [p.columns[j] if has else zero for p, has, zero in zip(parts, affine, nothing, strict=True)]
-                columns.append(add(self._rule(node, inputs), shift))
+                columns.append(add(self._apply_rule(node, inputs), shift))
             if all(column.rad is None for column in columns):
-                return _Form(tuple(columns), self._rule(node, [part.rest for part in parts]))
+                return _Form(tuple(columns), self._apply_rule(node, [part.rest for part in parts]))
             # a slope was rounded, by a quotient or for its length: no form may have it, and an interval remains
-            return _Form((), self._rule(node, [box.range(part) for part in parts]))
+            return _Form((), self._apply_rule(node, [box.range(part) for part in parts]))
         raise NotEvaluated(f"operator {node.op} on a box")
 
 
@@ -301,7 +305,7 @@ class _Box:
 
     def ends(self, form: _Form) -> tuple[Whole, Whole, int]:
         """Numbers, times ``2**exponent / over``, that hold the form's values, and the exponent."""
-        *columns, rest = aligned([*form.exact_columns(), form.rest])
+        *columns, rest = align_exponents([*form.exact_columns(), form.rest])
         low, high = (end * self.over for end in rest.ends())
         for column, least, most in zip(columns, self.low, self.high, strict=True):
             low = low + np.where(column.mid > 0, column.mid * least, column.mid * most)
@@ -325,7 +329,7 @@ class _Box:
         return Balls(low + high, high - low, exponent - 1)
 
 
-def _zeros(one: Balls) -> Balls:
+def _zeros_like(one: Balls) -> Balls:
     return Balls(np.zeros_like(one.mid), None, 0)
 
 

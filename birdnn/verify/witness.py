@@ -33,11 +33,11 @@ class Suspects:
     def unsafe(self, region: Region, x: Tensor) -> Tensor:
         """A few of the worst points of ``x``, snapped: of those that float32 in torch says are unsafe, or float64 of
         those that come closest, shape (m, inputs), float32."""
-        points, margin = self._ranked(region, x)
+        points, margin = self._rank_in_float32(region, x)
         found = points[margin <= 0][:_REPLAYS_PER_CALL]
         if self._double is None:
             return found
-        close, margin = self._double_margin(region, points)
+        close, margin = self._rank_in_float64(region, points)
         return torch.cat([found.cpu(), close[margin <= 0][:_REPLAYS_PER_CALL]])
 
     def snap(self, region: Region, x: Tensor) -> Tensor:
@@ -52,10 +52,10 @@ class Suspects:
 
     def suspicious(self, region: Region, x: Tensor) -> Tensor:
         """Points of ``x``, snapped, at which the float32 network in torch is unsafe, worst first."""
-        points, margin = self._ranked(region, x)
+        points, margin = self._rank_in_float32(region, x)
         return points[margin <= 0]
 
-    def _ranked(self, region: Region, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _rank_in_float32(self, region: Region, x: Tensor) -> tuple[Tensor, Tensor]:
         """Points of ``x``, snapped, and their margins in float32, worst first."""
         points = self.snap(region, x)
         with torch.no_grad():
@@ -63,7 +63,7 @@ class Suspects:
         order = margin.argsort()
         return points[order], margin[order]
 
-    def _double_margin(self, region: Region, points: Tensor) -> tuple[Tensor, Tensor]:
+    def _rank_in_float64(self, region: Region, points: Tensor) -> tuple[Tensor, Tensor]:
         """The first few of ``points``, ranked anew, and their margins in float64, worst first."""
         if self._double is None:
             raise ValueError("without a source there are no numbers for float64")
@@ -109,11 +109,11 @@ class Judge(Suspects):
         Returns:
             The witness, None if there is none; the point, empty if there is none or a witness is better.
         """
-        points, margin = self._ranked(region, x)
+        points, margin = self._rank_in_float32(region, x)
         witness = self.first_of(points[margin <= 0][:_REPLAYS_PER_CALL])
         if self._over_reals is None or (witness is not None and witness.exactly is not False):
             return witness, ()
-        close, margin = self._double_margin(region, points)
+        close, margin = self._rank_in_float64(region, points)
         close = close[margin <= 0][:_REPLAYS_PER_CALL]
         better = self.strongest_of(close)
         if better is not None and better.exactly is not False:

@@ -72,12 +72,12 @@ class Step:
 def examine(bound: MarginBound, question: Question, work: Work) -> Step:
     """Bound a batch, drop what is proved, clip what remains, choose where it is to be cut."""
     result = bound.bound(question, work.boxes, work.opened, work.inherited)
-    left = result.left or left_of(bound, question, work, result)
+    left = result.left or left_by_bounds(bound, question, work, result)
     parent = left.parent
     return Step(result, left, Work(left.boxes, left.opened, result.inherited[parent], work.node[parent]))
 
 
-def left_of(bound: MarginBound, question: Question, work: Work, result: BoundResult) -> Left:
+def left_by_bounds(bound: MarginBound, question: Question, work: Work, result: BoundResult) -> Left:
     """What bounds leave of a batch; the reference of methods that say so themselves."""
     closed = question.excluded(result.lower, result.polytope)
     undecided = ~closed
@@ -96,16 +96,16 @@ def left_of(bound: MarginBound, question: Question, work: Work, result: BoundRes
     opened[box, polytope] = True
     parent = opened.any(1).nonzero()[:, 0]
     remains = Work(Boxes(hull_lower, hull_upper), opened, result.inherited, work.node)[parent]
-    edge = edges(bound, question, remains)
+    edge = choose_edges(bound, question, remains)
     if result.neuron is not None:
         neuron = result.neuron[parent]
         edge = torch.where(neuron >= 0, remains.boxes.lower.shape[1] + neuron, edge)
-    used = None if result.choices is None else _used(work, result, closed, parent, remains.boxes)
+    used = None if result.choices is None else _used_planes(work, result, closed, parent, remains.boxes)
     everywhere = torch.ones_like(parent, dtype=torch.bool)
     return Left(closed, parent, remains.boxes, remains.opened, score[parent], edge, everywhere, used)
 
 
-def _used(work: Work, result: BoundResult, closed: Tensor, parent: Tensor, remains: Boxes) -> Tensor:
+def _used_planes(work: Work, result: BoundResult, closed: Tensor, parent: Tensor, remains: Boxes) -> Tensor:
     """The plane with the largest minimum of each closed item, those that moved a face of others: (items, planes)."""
     best = torch.nn.functional.one_hot(result.plane_minimum.argmax(1), result.plane_minimum.shape[1])
     used = best.bool() & closed[:, None]
@@ -123,7 +123,7 @@ def _used(work: Work, result: BoundResult, closed: Tensor, parent: Tensor, remai
     return used
 
 
-def edges(bound: MarginBound, question: Question, work: Work) -> Tensor:
+def choose_edges(bound: MarginBound, question: Question, work: Work) -> Tensor:
     """The edge of each box on which the bounds of its open rows depend most, shape (n,)."""
     # where nothing is known of any edge, or none matters, the widest one is cut
     sensitivity = bound.sensitivity(question, work.opened, work.inherited).nan_to_num(nan=1.0).clamp(min=1e-300)
@@ -147,7 +147,7 @@ def halve(bound: MarginBound, work: Work, edge: Tensor) -> Work:
     return Work(halves, work.opened.repeat(2, 1), inherited, work.node.repeat(2))
 
 
-def candidates(batch: Work, step: Step) -> Tensor:
+def candidate_points(batch: Work, step: Step) -> Tensor:
     """Points of suspicious boxes: where the bounds are attained, and the centres of what is left of them."""
     which = step.left.suspicious
     parent, left = step.left.parent[which], step.left.boxes[which]

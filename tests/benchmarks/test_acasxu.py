@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.acasxu import repair, verify
 from benchmarks.acasxu.common import RESULTS
-from birdnn.campaign import REPAIR, VERIFY, campaign_rows, figures, latest_rows, open_table
+from birdnn.campaign import REPAIR, VERIFY, campaign_figures, campaign_rows, latest_rows, open_table
 from birdnn.campaign.run import rows_of
 
 pytestmark = pytest.mark.acasxu
@@ -20,7 +20,7 @@ def test_the_stored_verification_is_complete(acasxu: Path, tmp_path: Path, warm:
     campaign = verify.campaign(acasxu, warm=warm)
     copy = shutil.copy(campaign.table, tmp_path)
     rows = rows_of(campaign, open_table(VERIFY, Path(copy)).rows)
-    found = figures("birdnn", VERIFY, campaign_rows(VERIFY, campaign.instances, rows))
+    found = campaign_figures("birdnn", VERIFY, campaign_rows(VERIFY, campaign.instances, rows))
     assert (found.n, found.solved, found.wrong, found.known) == (186, 186, (), 186)
     assert found.answers == {"sat": 47, "unsat": 139}
 

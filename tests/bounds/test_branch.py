@@ -20,7 +20,7 @@ from birdnn.boxes import Boxes
 from birdnn.network import Network
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope
-from birdnn.verify.work import Step, Work, candidates, examine, left_of
+from birdnn.verify.work import Step, Work, candidate_points, examine, left_by_bounds
 from tests.bounds.builders import (
     ACTIVATIONS,
     CPU,
@@ -59,7 +59,7 @@ def stepped(
     batch = Work(boxes, opened, bound.root(len(boxes)), torch.arange(len(boxes)))
     step = examine(bound, question, batch)
     assert step.left is step.result.left, "the loops say nothing"
-    return batch, question, step, left_of(bound, question, batch, step.result)
+    return batch, question, step, left_by_bounds(bound, question, batch, step.result)
 
 
 def check_left(batch: Work, question: Question, step: Step, theirs: Left) -> int:
@@ -125,7 +125,7 @@ def check_edges(batch: Work, step: Step, bound_edges: torch.Tensor, scores: torc
 def check_suspicious(net: Network, polytopes: tuple[Polytope, ...], batch: Work, step: Step) -> int:
     """No box is passed over on which float32 or float64 violates at a candidate; how many are."""
     everywhere = replace(step, left=replace(step.left, suspicious=torch.ones_like(step.left.suspicious)))
-    points = candidates(batch, everywhere)
+    points = candidate_points(batch, everywhere)
     with torch.no_grad():
         outputs = [net(points.float()).double(), net.with_values({}).double()(points)]
     margins = [torch.stack([p.margin(y) for p in polytopes], 1) for y in outputs]
@@ -190,7 +190,7 @@ def test_a_box_that_overflows_stays_as_it_is() -> None:
     assert step.left.parent.tolist() == [1]
     assert torch.equal(step.remains.boxes.lower, work.boxes.lower[1:])
     assert torch.equal(step.remains.boxes.upper, work.boxes.upper[1:])
-    assert torch.equal(step.left.edge, left_of(bound, question, work, step.result).edge)
+    assert torch.equal(step.left.edge, left_by_bounds(bound, question, work, step.result).edge)
     assert step.left.score.tolist() == [-torch.inf]
     assert step.left.suspicious.all()
 

@@ -226,7 +226,7 @@ def test_threads_change_nothing() -> None:
 def test_the_parts_of_a_batch_are_the_batch(threads: int) -> None:
     """A box in no part keeps what was in memory before; the last parts are short, so that nobody waits for long."""
     for boxes in (0, 1, 2, 7, 256, 4096):
-        parts = loops._parts(boxes, threads)
+        parts = loops._shrinking_parts(boxes, threads)
         assert [i for begin, end in parts for i in range(begin, end)] == list(range(boxes))
         assert threads == 1 or not parts or parts[-1][1] - parts[-1][0] == 1
 
@@ -307,10 +307,10 @@ def test_which_form_a_search_takes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_goes_into_compiled_code_is_in_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """A constant of the account of rounding is changed: code on disk that holds the old one is another code."""
-    before = compiler._digest()
+    before = compiler._hash_sources()
     assert before in step.bound.py_func.__qualname__
     monkeypatch.setattr("birdnn.rounding.FLOAT64", 2.0**-52)
-    assert compiler._digest() != before
+    assert compiler._hash_sources() != before
 
 
 def test_without_a_place_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,13 @@ from birdnn.bounds.difference import (
     CompiledDifferenceBound,
     DifferenceBound,
     SeparateBound,
-    correspondence,
+    difference_questions,
     in_all_forms,
-    questions,
+    layer_mismatch,
 )
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
-from birdnn.bounds.rules import value
+from birdnn.bounds.rules import activation_value
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, NotAChain
 from birdnn.formats.onnx import network_from_layers
@@ -44,7 +44,7 @@ SIZES = (3, 6, 5, 4, 2)
 
 def upper(bound: MarginBound, boxes: Boxes, n_outputs: int) -> torch.Tensor:
     """Bounds of the absolute difference of each output, (boxes, outputs)."""
-    question = questions(n_outputs, CPU)
+    question = difference_questions(n_outputs, CPU)
     opened = torch.ones(len(boxes), len(question), dtype=torch.bool)
     lower = bound.bound(question, boxes, opened, bound.root(len(boxes))).lower
     return (-lower).reshape(len(boxes), n_outputs, 2).amax(2)
@@ -165,7 +165,7 @@ def within(low: torch.Tensor, up: torch.Tensor, seed: int, count: int = 200) -> 
 def test_lines_lie_around_all_that_slopes_allow(seed: int) -> None:
     """They are tight: less of an offset, and some multiple of d lies outside."""
     below, above, (low, up) = ranges(seed, 60), ranges(seed + 2, 60), ranges(seed + 1, 60)
-    lines = difference._lines(below, above, low, up)
+    lines = difference._gap_lines(below, above, low, up)
     d = within(low, up, seed)
     for share in (0.0, 0.5, 1.0):
         lower, upper = (least + share * (most - least) for least, most in (below, above))
@@ -187,7 +187,7 @@ def test_every_secant_is_between_the_slopes(op: str, alpha: float | None, seed: 
     least, most = difference.slope_range(activation, low, up)
     z, other = within(low, up, seed), within(low, up, seed + 1).flip(0)
     run = other - z
-    rise = value(activation, other) - value(activation, z)
+    rise = activation_value(activation, other) - activation_value(activation, z)
     slack = 1e-12 * (1 + z.abs() + other.abs())
     assert bool((rise >= torch.minimum(least * run, most * run) - slack).all())
     assert bool((rise <= torch.maximum(least * run, most * run) + slack).all())
@@ -202,11 +202,11 @@ def test_every_difference_is_between_the_multiples(op: str, alpha: float | None,
     assert isinstance(activation, Activation)
     (low, up), (low_b, up_b) = ranges(seed, 60), ranges(seed + 1, 60)
     nothing = torch.zeros_like(low)
-    below, above = difference._slopes(
+    below, above = difference._gap_slopes(
         activation, torch.cat([low, low_b, nothing], 1), torch.cat([up, up_b, nothing], 1)
     )
     a, b = within(low, up, seed), within(low_b, up_b, seed + 2).flip(0)
-    d, rise = b - a, value(activation, b) - value(activation, a)
+    d, rise = b - a, activation_value(activation, b) - activation_value(activation, a)
     slack = 1e-11 * (1 + a.abs() + b.abs())
     assert bool((rise >= torch.minimum(below[0] * d, below[1] * d) - slack).all())
     assert bool((rise <= torch.maximum(above[0] * d, above[1] * d) + slack).all())
@@ -278,13 +278,13 @@ def test_blocks_that_tighten_each_other_lose_nothing(seed: int) -> None:
     low = torch.cat([parts[0][0], parts[1][0], d.amin(0, keepdim=True)], 1)
     up = torch.cat([parts[0][1], parts[1][1], d.amax(0, keepdim=True) + 1], 1)
     before = low.clone(), up.clone()
-    difference._agree(low, up)
+    difference._tighten_blocks(low, up)
     everything = torch.cat([a, b, d], 1)
     assert bool(((everything >= low) & (everything <= up)).all())
     assert bool(((low >= before[0]) & (up <= before[1])).all())
     # where d is not known, it follows
     low[:, 80:], up[:, 80:] = -math.inf, math.inf
-    difference._agree(low, up)
+    difference._tighten_blocks(low, up)
     assert bool(((d >= low[:, 80:]) & (d <= up[:, 80:]) & up[:, 80:].isfinite()).all())
 
 
@@ -303,14 +303,14 @@ def test_layers_in_which_the_networks_agree_are_one_network() -> None:
 
 def test_networks_without_a_correspondence_say_why() -> None:
     relu, tanh = pair(0, "Relu", None, 0.1, {0})[0], pair(0, "Tanh", None, 0.1, {0})[0]
-    assert correspondence(relu.chain(), relu.chain()) == ""
-    assert correspondence(relu.chain(), tanh.chain()) == (
+    assert layer_mismatch(relu.chain(), relu.chain()) == ""
+    assert layer_mismatch(relu.chain(), tanh.chain()) == (
         "the activation behind affine layer 1 is relu in A, tanh in B"
     )
     small = network_from_layers(random_layers(0, (3, 2)), "Relu")
-    assert correspondence(relu.chain(), small.chain()) == "4 affine layers in A, 1 in B"
+    assert layer_mismatch(relu.chain(), small.chain()) == "4 affine layers in A, 1 in B"
     narrow = network_from_layers(random_layers(0, (3, 6, 3, 4, 2)), "Relu")
-    assert correspondence(relu.chain(), narrow.chain()) == "affine layer 2 is 5 x 6 in A, 3 x 6 in B"
+    assert layer_mismatch(relu.chain(), narrow.chain()) == "affine layer 2 is 5 x 6 in A, 3 x 6 in B"
     with pytest.raises(NotAChain, match="do not correspond"):
         DifferenceBound(relu, tanh, CPU)
 

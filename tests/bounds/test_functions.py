@@ -292,8 +292,8 @@ def _narrow(node: Node, inputs):
     """Without what two radii make together."""
     (low_a, high_a), (low_b, high_b) = inputs[:2]
     a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
-    middle = interval._apply(node, [a, b])
-    spread = interval._apply(node, [a.abs(), (high_b - low_b) / 2]) + interval._apply(
+    middle = interval._apply_node(node, [a, b])
+    spread = interval._apply_node(node, [a.abs(), (high_b - low_b) / 2]) + interval._apply_node(
         node, [(high_a - low_a) / 2, b.abs()]
     )
     return middle - spread, middle + spread
@@ -301,8 +301,8 @@ def _narrow(node: Node, inputs):
 
 PLANTED = [
     ("Gelu", _monotone, "gelu"),
-    ("Gelu", interval._turning(lambda node: -0.5), "gelu, approximate"),
-    ("HardSwish", interval._turning(lambda node: 0.0), "hard swish"),
+    ("Gelu", interval._monotone_each_side(lambda node: -0.5), "gelu, approximate"),
+    ("HardSwish", interval._monotone_each_side(lambda node: 0.0), "hard swish"),
     ("Pow", _monotone, "square"),
     ("Cos", interval._wave(0.1), "cos"),
     ("Sin", _monotone, "sin"),

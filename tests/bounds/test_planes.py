@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds import planes
-from birdnn.bounds.interval import Interval, through
+from birdnn.bounds.interval import Interval, node_interval
 from birdnn.bounds.planes import RULES, Plane, planes_of
 from birdnn.graph import Node
 
@@ -133,7 +133,7 @@ def check(node: Node, seed: int, count: int = 40) -> int:
     """No plane on the wrong side anywhere; how many said something."""
     rng, said = np.random.default_rng(seed), 0
     operands = drawn(rng, node, count)
-    result = through(node, operands, {"y"})
+    result = node_interval(node, operands, {"y"})
     found = planes_of(node, operands, result)
     sides = [(plane, 1) for plane in found.low] + [(plane, -1) for plane in found.up]
     for box in range(count):
@@ -178,7 +178,7 @@ def test_planes_close_in_on_the_value(op: str) -> None:
                 (torch.tensor([[0.7]], dtype=torch.float64), torch.tensor([[0.7 + width]], dtype=torch.float64))
             ]
             operands = operands * len(node.inputs)
-            found = planes_of(node, operands, through(node, operands, {"y"}))
+            found = planes_of(node, operands, node_interval(node, operands, {"y"}))
             middle = [Fraction(0.7 + width / 2)] * len(node.inputs)
             low = max(value_at(plane, 0, middle) for plane in found.low)  # type: ignore[type-var]
             up = min(value_at(plane, 0, middle) for plane in found.up)  # type: ignore[type-var]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from birdnn.bounds import rules
-from birdnn.bounds.rules import RULES, SLOPES, Line, Relaxation, relax, value
+from birdnn.bounds.rules import RULES, SLOPES, Line, Relaxation, activation_value, relax
 from birdnn.chain import Activation
 
 SCALED = ("leaky_relu", "elu")
@@ -31,7 +31,7 @@ def check_lines(activation: Activation, lower: float, upper: float, points: int 
     share = torch.linspace(0, 1, points, dtype=torch.float64)
     z = torch.cat([lower + share * (upper - lower), torch.tensor([0.0, 1e-9, -1e-9], dtype=torch.float64)])
     z = z.clamp(lower, upper)
-    f = value(activation, z)
+    f = activation_value(activation, z)
     scale = 1 + max(abs(lower), abs(upper)) * (1 + abs(activation.alpha))
     for weight in (0.0, 0.3, 1.0):
         low = torch.lerp(at(found.low[0], z), at(found.low[1], z), weight)
@@ -104,7 +104,7 @@ def test_lines_on_unbounded_intervals_claim_nothing(activation: Activation, ends
     """Bounds that overflowed come in as infinities; a finite line that crosses would turn them into a proof."""
     found = relax(activation, *(torch.tensor([[end]], dtype=torch.float64) for end in ends))
     z = torch.tensor([-700.0, -1.0, 0.0, 1.0, 700.0], dtype=torch.float64).clamp(*ends)
-    f = value(activation, z)
+    f = activation_value(activation, z)
     for line in found.low:
         assert not bool((at(line, z) > f + 1e-12 * (1 + f.abs())).any())
     for line in found.up:
@@ -117,7 +117,7 @@ def test_lines_on_no_interval_are_no_lines(activation: Activation, ends: tuple[f
     """NaN is neither below nor above zero: not both signs, hence once the line of an inactive ReLU."""
     found = relax(activation, *(torch.tensor([[end]], dtype=torch.float64) for end in ends))
     z = torch.tensor([-2.0, 0.0, 2.0], dtype=torch.float64)
-    f = value(activation, z)
+    f = activation_value(activation, z)
     assert not any(bool((at(line, z) > f).any()) for line in found.low)
     assert not any(bool((at(line, z) < f).any()) for line in found.up)
 
@@ -135,7 +135,7 @@ def test_each_rule_has_its_function() -> None:
     assert set(RULES) == set(SLOPES) == set(torch_functions)
     for activation in CASES:
         expected = torch_functions[activation.kind](z, activation.alpha)
-        assert torch.allclose(value(activation, z), expected, rtol=1e-15, atol=1e-15)
+        assert torch.allclose(activation_value(activation, z), expected, rtol=1e-15, atol=1e-15)
 
 
 def test_an_activation_without_a_rule_has_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled import splits, state, trees
 from birdnn.bounds.compiled.bound import CompiledBound
-from birdnn.bounds.compiled.trees import put_off, splittable, to_split, undecided_neurons
+from birdnn.bounds.compiled.trees import items_to_split, postpone_trees, splittable, undecided_neurons
 from birdnn.bounds.crown import CrownSettings, SplitSettings
 from birdnn.bounds.protocol import BoundResult
 from birdnn.boxes import Boxes
@@ -193,7 +193,7 @@ def test_a_planted_bug_is_seen(plain: dict[str, ModuleType], monkeypatch: pytest
 def test_what_a_multiplier_takes_by_hand(plain: dict[str, ModuleType], side: float) -> None:
     """``beta * side * z`` of its own neuron, and what an execution may lie away from the ``z`` that a row meets."""
     bound = CompiledBound(random_net(0, (2, 3, 2)))
-    room, tree = state.scratch(bound._net, 1), state.tree_room(bound._net, 1, 2)
+    room, tree = state.scratch_room(bound._net, 1), state.tree_room(bound._net, 1, 2)
     found = []
     for beta, slack in ((0.0, 0.0), (2.0, 0.0), (2.0, 0.25)):
         room.neuron[:], room.constant[:], room.rows[:] = 0.0, 1.0, 0.5
@@ -210,7 +210,7 @@ def test_what_a_multiplier_takes_by_hand(plain: dict[str, ModuleType], side: flo
 
 @given(beta=st.floats(allow_nan=True) | st.floats(0, 1e3))
 def test_a_multiplier_that_is_kept_is_a_short_number_and_not_negative(beta: float) -> None:
-    kept = splits._short(beta)
+    kept = splits._round_beta(beta)
     assert kept >= 0
     assert float(np.float32(kept)) == kept
     if 2.0**-100 < beta < 2.0**100:
@@ -227,14 +227,16 @@ def test_which_networks_and_items() -> None:
     assert not splittable([])
     found, left = three_boxes()
     box, most = np.array([0, 0, 1, 2]), np.full(3, 40.0)
-    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [0, 2], (
+    assert items_to_split(found, left, box, undecided_neurons(found), most).tolist() == [0, 2], (
         "one of four neurons is soon proved by itself"
     )
-    assert to_split(found, left, box, undecided_neurons(found), most - 21).tolist() == []
+    assert items_to_split(found, left, box, undecided_neurons(found), most - 21).tolist() == []
     left.closed[1], left.opened[0, 1] = False, True
-    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [2], "two are left of the first box"
+    assert items_to_split(found, left, box, undecided_neurons(found), most).tolist() == [2], (
+        "two are left of the first box"
+    )
     found.lower[2] = -np.inf
-    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == []
+    assert items_to_split(found, left, box, undecided_neurons(found), most).tolist() == []
 
 
 def test_items_whose_tree_was_given_up_are_put_off() -> None:
@@ -243,13 +245,13 @@ def test_items_whose_tree_was_given_up_are_put_off() -> None:
     box, most = np.array([0, 0, 1, 2]), np.full(3, 40.0)
     tried = state.closed_room(np.array([0, 1]), np.array([0, 2]), 1, 40, 61)
     tried.size[:] = 0, 3
-    put_off(tried, undecided_neurons(found), most)
+    postpone_trees(tried, undecided_neurons(found), most)
     assert most.tolist() == [pytest.approx(17), 40, 40]
-    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [2]
+    assert items_to_split(found, left, box, undecided_neurons(found), most).tolist() == [2]
     found.known[0, 24:27] = 0.5
-    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [2]
+    assert items_to_split(found, left, box, undecided_neurons(found), most).tolist() == [2]
     found.known[0, :3] = 0.1
-    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [0, 2]
+    assert items_to_split(found, left, box, undecided_neurons(found), most).tolist() == [0, 2]
 
 
 def three_boxes() -> tuple[state.Found, state.Left]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.campaign import REPAIR, VERIFY, figures, read_results, side_by_side
-from birdnn.campaign.figures import Result, broken, kept_figures, match_name
+from birdnn.campaign import REPAIR, VERIFY, campaign_figures, read_results, side_by_side
+from birdnn.campaign.figures import Result, broken_instances, kept_figures, match_name
 from birdnn.errors import FormatError
 from birdnn.records import CampaignRow
 
@@ -29,7 +29,7 @@ ROWS = [
 
 
 def test_an_answer_against_the_known_verdict_is_not_solved() -> None:
-    found = figures("x", VERIFY, ROWS)
+    found = campaign_figures("x", VERIFY, ROWS)
     assert (found.n, found.solved, found.known) == (6, 2, 3)
     assert found.wrong == ("c p: unsat, known sat",)
     assert found.answers == {"crash": 1, "sat": 1, "timeout": 1, "unsat": 2}
@@ -37,29 +37,29 @@ def test_an_answer_against_the_known_verdict_is_not_solved() -> None:
     assert found.total_s == pytest.approx(107)
     assert (found.median_s, found.slowest_s, found.slowest) == (2.0, 3.0, "b p")
     assert found.curve == (1.0, 3.0)
-    assert broken(ROWS) == ("e p: crash, why",)
+    assert broken_instances(ROWS) == ("e p: crash, why",)
 
 
 def test_nothing_solved() -> None:
-    found = figures("x", VERIFY, ROWS[3:])
+    found = campaign_figures("x", VERIFY, ROWS[3:])
     assert (found.median_s, found.slowest_s, found.slowest, found.curve) == (None, None, "", ())
 
 
 def test_repairs_are_solved_by_proof_or_where_there_is_nothing_to_do() -> None:
     rows = [row(word, word, 1.0) for word in ("proved", "nothing_to_repair", "sampled", "violated", "timeout")]
-    assert figures("x", REPAIR, rows).solved == 2
+    assert campaign_figures("x", REPAIR, rows).solved == 2
 
 
 def test_a_proof_that_wrecked_the_network_solves_nothing() -> None:
     """Rows of the first version do not say what was kept."""
     rows = [row(kept, "proved", 1.0, kept=kept) for kept in ("kept", "badly kept", "not measured", "")]
-    assert figures("x", REPAIR, [*rows, row("old", "proved", 1.0)]).solved == 3
+    assert campaign_figures("x", REPAIR, [*rows, row("old", "proved", 1.0)]).solved == 3
 
 
 def test_a_proof_that_loses_another_solves_nothing() -> None:
     """Its command ends in status 3."""
     rows = [row(lost, "proved", 1.0, kept="kept", regressions=lost) for lost in ("", "prop_1 prop_3")]
-    assert figures("x", REPAIR, rows).solved == 1
+    assert campaign_figures("x", REPAIR, rows).solved == 1
 
 
 def test_what_was_kept_is_of_the_proved_alone() -> None:

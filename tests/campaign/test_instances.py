@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.campaign import REPAIR, VERIFY, campaign_rows, figures, read_instances, read_known
+from birdnn.campaign import REPAIR, VERIFY, campaign_figures, campaign_rows, read_instances, read_known
 from birdnn.errors import FormatError
 
 
@@ -47,7 +47,10 @@ def test_names_that_are_alike_get_their_folders(tmp_path: Path) -> None:
     assert [one.name for one in found] == ["a/n p", "b/n p"]
     assert [REPAIR.names(one) for one in found] == [("a/n", "p"), ("b/n", "p")]
     rows = campaign_rows(VERIFY, found, [None, None])
-    assert figures("x", VERIFY, [replace(row, answer="sat", seconds=1.0) for row in rows[:1]] + rows[1:]).solved == 1
+    assert (
+        campaign_figures("x", VERIFY, [replace(row, answer="sat", seconds=1.0) for row in rows[:1]] + rows[1:]).solved
+        == 1
+    )
 
 
 def test_a_row_that_is_repeated_counts_once(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from birdnn.campaign import REPAIR, Campaign, Table, run_campaign
 from birdnn.campaign.children import Ending
-from birdnn.campaign.kinds import found_in
-from birdnn.campaign.run import answers, kept_in, rows_of
-from birdnn.campaign.table import reserved
+from birdnn.campaign.kinds import result_columns
+from birdnn.campaign.run import kept_folders, row_matches_key, rows_of
+from birdnn.campaign.table import reserved_table
 from birdnn.errors import FormatError, OutputError
 from birdnn.records import Unwatched
 from tests.campaign.fakes import Stopping, campaign, noted
@@ -94,12 +94,12 @@ def test_another_version_is_another_row(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_row_of_an_older_table_counts_where_it_says_nothing_else() -> None:
     key = {"onnx": "a", "timeout_s": "116", "measure": "warm", "options": "", "version": "0.1.0"}
     old = {"onnx": "a", "timeout_s": "", "measure": "", "options": "", "version": ""}
-    assert answers(old, key)
-    assert answers({**old, "timeout_s": "116.0"}, key)
-    assert not answers({**old, "timeout_s": "90"}, key)
-    assert not answers({**old, "onnx": "b"}, key)
-    assert not answers(old, {**key, "options": "--seed 1"})
-    assert not answers({**old, "version": "0.1.0"}, key)
+    assert row_matches_key(old, key)
+    assert row_matches_key({**old, "timeout_s": "116.0"}, key)
+    assert not row_matches_key({**old, "timeout_s": "90"}, key)
+    assert not row_matches_key({**old, "onnx": "b"}, key)
+    assert not row_matches_key(old, {**key, "options": "--seed 1"})
+    assert not row_matches_key({**old, "version": "0.1.0"}, key)
 
 
 @pytest.mark.thorough
@@ -174,7 +174,7 @@ def test_a_user_who_stops_loses_nothing(tmp_path: Path, jobs: int) -> None:
 
 def test_two_campaigns_into_one_table(tmp_path: Path) -> None:
     run(campaign(tmp_path, ["sat-1"]))
-    with reserved(tmp_path / "t.csv"), pytest.raises(OutputError, match="another campaign is writing to it"):
+    with reserved_table(tmp_path / "t.csv"), pytest.raises(OutputError, match="another campaign is writing to it"):
         run(campaign(tmp_path, ["sat-2"]))
     assert run(campaign(tmp_path, ["sat-2"]))[1] == 1
 
@@ -199,7 +199,10 @@ def test_a_full_disk_ends_the_campaign(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_killed_repair_is_a_row(tmp_path: Path) -> None:
     ending = Ending(reason="timeout", status=None, wall_s=12.0, told="", peak_gib=0.1)
-    assert found_in(REPAIR, ending, tmp_path) == {"outcome": "timeout", "note": "killed from outside after 12.0 s"}
+    assert result_columns(REPAIR, ending, tmp_path) == {
+        "outcome": "timeout",
+        "note": "killed from outside after 12.0 s",
+    }
 
 
 def test_the_last_row_counts(tmp_path: Path) -> None:
@@ -214,6 +217,6 @@ def test_the_last_row_counts(tmp_path: Path) -> None:
 
 def test_no_two_repairs_are_kept_in_one_folder(tmp_path: Path) -> None:
     made = campaign(tmp_path, ["a/b", "a_b", "c"], keep=tmp_path / "kept", kind=REPAIR)
-    folders = list(kept_in(made).values())
+    folders = list(kept_folders(made).values())
     assert len(set(folders)) == 3
     assert folders[2] == "c-p"

@@ -25,12 +25,12 @@ from birdnn.certify.check.graphs.floats import GraphFloatEngine
 from birdnn.certify.check.graphs.nodes import Graph
 from birdnn.certify.check.graphs.reader import read_graph
 from birdnn.certify.check.graphs.walk import GraphWalk
-from birdnn.certify.check.layers import Activation, Chain, kinds
-from birdnn.certify.check.lines import ASSUMED_ERROR, bent, slope_range
+from birdnn.certify.check.layers import Activation, Chain, activation_kinds
+from birdnn.certify.check.lines import ASSUMED_ERROR, is_bent, slope_range
 from birdnn.certify.check.network import read_network
-from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.rounding import round_towards
 from birdnn.certify.check.statement import Row, read_statement
-from birdnn.certify.check.tree import Batch, Items, Planes, Sides, Walk, padded
+from birdnn.certify.check.tree import Batch, Items, Planes, Sides, Walk, padded_rows
 
 MARGIN = 1e-9
 
@@ -92,12 +92,12 @@ class Producer:
         axis, cut = [], []
         ends = np.cumsum([0, *(size for _, size in self.network.hidden)])
         unknown = np.full((1, ends[-1]), np.inf)
-        low = np.array([[rounded(v, -np.inf) for v in lower]])
-        high = np.array([[rounded(v, np.inf) for v in upper]])
+        low = np.array([[round_towards(v, -np.inf) for v in lower]])
+        high = np.array([[round_towards(v, np.inf) for v in upper]])
         batch = Batch(np.zeros(1, int), low, high, -unknown, unknown, np.ones((1, len(polytopes)), bool))
         kind = GraphWalk if self.graph else Walk
         walk = kind(self.network, self.engine, _empty_region(polytopes), "producer", self.single)
-        walk.rows = self.rows = padded(tuple(polytopes), self.network.n_outputs)
+        walk.rows = self.rows = padded_rows(tuple(polytopes), self.network.n_outputs)
         walk.spans = self.spans = [slice(a, b) for a, b in pairwise(ends)]
         while len(batch.node):
             if batch.node[0] + len(batch.node) > most:
@@ -106,7 +106,7 @@ class Producer:
             sides = np.array([len(above) for above in self.above], np.intp)
             walk.region = replace(walk.region, axis=known, parent=np.array(parent, np.intp), sides=sides)
             with np.errstate(all="ignore"):
-                pass_ = walk._tightened(batch)
+                pass_ = walk._tighten_bounds(batch)
                 lower_, upper_ = self._close(batch, pass_)
             stay = np.nonzero(batch.open.any(1))[0]
             chosen, middle = self._cuts(batch, lower_, upper_, stay)
@@ -241,7 +241,7 @@ class Producer:
             if act is None:
                 slopes.append((np.empty(0, int), np.empty(0, int), np.empty(0)))
                 continue
-            loose = bent(act, l, u)[box]
+            loose = is_bent(act, l, u)[box]
             item, neuron = np.nonzero(loose & (self.draw.random(loose.shape) < share))
             low, high = slope_range(act)
             values = np.float32(low) + self.draw.random(len(item)).astype(np.float32) * np.float32(high - low)
@@ -285,7 +285,7 @@ class Producer:
 
 
 def _open(act: Activation | None, l: np.ndarray, u: np.ndarray) -> np.ndarray:
-    return ~(l >= u) if act is None else bent(act, l, u)
+    return ~(l >= u) if act is None else is_bent(act, l, u)
 
 
 def _empty_region(polytopes: Sequence[tuple[Row, ...]]) -> Region:
@@ -302,11 +302,11 @@ def certificate(
     net: Path, props: Sequence[Path], semantics: str = "real", most: int = 3000, graph: bool = False, **how: Any
 ) -> dict[str, Any] | None:
     """The certificate's content for properties that hold, of a chain or a graph; None where the producer gives up."""
-    net_file = files.read(net)
+    net_file = files.read_file(net)
     network = read_graph(net_file) if graph else read_network(net_file)
     proofs = []
     for path in props:
-        file = files.read(path)
+        file = files.read_file(path)
         boxes: dict[Any, list[tuple[Row, ...]]] = {}
         for pair in read_statement(file).pairs:
             key = tuple(v for v, _ in pair.lower), tuple(v for v, _ in pair.upper)
@@ -324,7 +324,7 @@ def about(path: Path) -> dict[str, str]:
 
 
 def head(net: Path, semantics: str, proofs: list[Any], version: int = 1) -> dict[str, Any]:
-    needed = kinds(read_network(files.read(net))) if semantics == "float32" else set()
+    needed = activation_kinds(read_network(files.read_file(net))) if semantics == "float32" else set()
     return {
         "format": "birdnn certificate",
         "version": version,

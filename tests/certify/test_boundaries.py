@@ -16,9 +16,9 @@ from birdnn.certify.check import Rejected, check, files, statement
 from birdnn.certify.check.certificate import (
     LEAF,
     Region,
-    _numbers,
-    _of_scaled_rows,
-    _sorted,
+    _is_sorted,
+    _read_numbers,
+    _rescale_multipliers,
     read_certificate,
     read_input,
     read_regions,
@@ -26,7 +26,7 @@ from birdnn.certify.check.certificate import (
 from birdnn.certify.check.files import File
 from birdnn.certify.check.judge import Settings, _Engines, _Task
 from birdnn.certify.check.network import read_network
-from birdnn.certify.check.rounding import near, rounded, up
+from birdnn.certify.check.rounding import round_towards, round_towards_zero, round_up
 from birdnn.certify.check.statement import Row, Statement, read_statement
 from birdnn.certify.check.tree import _stays_below
 from birdnn.errors import FormatError
@@ -63,14 +63,14 @@ def test_inputs_of_single_precision() -> None:
 def test_numbers_are_no_longer_than_this() -> None:
     """A decimal of 1000 characters and its exponent are a quotient of twice as many digits, which is read."""
     quotient = "1" * 4200 + "/" + "3" * 4200
-    assert _numbers([quotient], 1, "here") == (Fraction(int("1" * 4200), int("3" * 4200)),)
+    assert _read_numbers([quotient], 1, "here") == (Fraction(int("1" * 4200), int("3" * 4200)),)
     with pytest.raises(Rejected, match="no exact number"):
-        _numbers(["1" * 8600], 1, "here")
+        _read_numbers(["1" * 8600], 1, "here")
 
 
 def test_what_sorted_means() -> None:
     def pairs(first: list[int], second: list[int], twice: bool = False) -> bool:
-        return _sorted(np.array(first), np.array(second), twice=twice)
+        return _is_sorted(np.array(first), np.array(second), twice=twice)
 
     assert pairs([0, 0, 1], [0, 1, 0])
     assert not pairs([0, 0], [1, 1])
@@ -90,11 +90,11 @@ def test_multipliers_of_rows_that_were_scaled() -> None:
     )
     multiplier = np.array([value for item, _ in items for value in item])
     power = np.array([value for _, powers in items for value in powers])
-    found, scale = _of_scaled_rows(multiplier, power, np.arange(0, 9, 2))
+    found, scale = _rescale_multipliers(multiplier, power, np.arange(0, 9, 2))
     assert scale.tolist() == [3, 1, 902, -979], "what multipliers of sides are divided by as well"
     assert found.tolist() == [0.125, 0.5, 0.5, 0.0, 0.0, 0.5, 0.75, 0.5]  # 2**-1900 is nothing beside 1
     nothing = np.empty(0)
-    assert _of_scaled_rows(nothing, np.empty(0, np.int64), np.zeros(1, np.intp))[0] is nothing
+    assert _rescale_multipliers(nothing, np.empty(0, np.int64), np.zeros(1, np.intp))[0] is nothing
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0])
@@ -103,7 +103,7 @@ def test_slopes_at_the_ends_of_their_range(slope: float, tmp_path: Path) -> None
     items: dict[str, Any] = copy.deepcopy(case.region["items"])
     items["slope"] = column(np.full(len(uncolumn(items["slope"])), slope), "<f4")
     proof = {"regions": [{**case.region, "items": items}]}
-    (region,) = read_regions(proof, 1, read_network(files.read(case.net)), "p")
+    (region,) = read_regions(proof, 1, read_network(files.read_file(case.net)), "p")
     assert len(region.slope) > 0
     assert (region.slope == slope).all()
 
@@ -113,13 +113,16 @@ def test_a_sample_is_of_whole_ways_down(tmp_path: Path) -> None:
     axis = np.array([0, 1, LEAF, 0, LEAF, LEAF, 1, LEAF, LEAF])  # cuts 0, 1, 3, 6: children 1 2, 3 4, 5 6, 7 8
     parent = {1: 0, 2: 0, 3: 1, 4: 1, 5: 3, 6: 3, 7: 6, 8: 6}
     case = make(tmp_path)
-    chain, stored = read_network(files.read(case.net)), read_certificate(files.read(write(case.path, case.data)))
+    chain, stored = (
+        read_network(files.read_file(case.net)),
+        read_certificate(files.read_file(write(case.path, case.data))),
+    )
     (made,) = read_regions(stored.proofs[0], 1, chain, "p")
     region = replace(made, axis=axis)
     engines = _Engines(chain, False)
     for seed in range(20):
         task = _Task(engines, stored, stored.proofs[0], "p", Settings(seed=seed), lambda phase, done, total: None)
-        (wanted,), count = task._sample([region], 2)
+        (wanted,), count = task._sample_leaves([region], 2)
         assert count == 2
         assert wanted is not None
         chosen = set(np.nonzero(wanted)[0].tolist())
@@ -147,7 +150,7 @@ def test_a_sample_is_of_whole_ways_down(tmp_path: Path) -> None:
 )
 def test_rounding_to_a_side(value: Fraction) -> None:
     """To the nearest number on that side, which is the number itself where it is one."""
-    low, high = rounded(value, -np.inf), rounded(value, np.inf)
+    low, high = round_towards(value, -np.inf), round_towards(value, np.inf)
     assert low == -np.inf or Fraction(low) <= value
     assert high == np.inf or value <= Fraction(high)
     with np.errstate(over="ignore"):
@@ -157,21 +160,28 @@ def test_rounding_to_a_side(value: Fraction) -> None:
 
 def test_rounding_towards_zero() -> None:
     values = np.array([Fraction(1, 3), Fraction(-1, 3), Fraction(1, 2), Fraction(0)], dtype=object)
-    third = float(near(values)[0])
+    third = float(round_towards_zero(values)[0])
     assert Fraction(third) < Fraction(1, 3) < Fraction(float(np.nextafter(third, 1)))
-    assert near(values).tolist() == [third, -third, 0.5, 0]
+    assert round_towards_zero(values).tolist() == [third, -third, 0.5, 0]
 
 
 def test_beyond_the_largest_nothing_is_known() -> None:
     """A weight that large is infinite, whichever side it lies on; the largest itself is a number."""
     most = float(np.finfo(np.float64).max)
     values = [sign * value for value in (Fraction(most), Fraction(most) + 1, Fraction(10**400)) for sign in (1, -1)]
-    assert near(np.array(values, dtype=object)).tolist() == [most, -most, np.inf, -np.inf, np.inf, -np.inf]
+    assert round_towards_zero(np.array(values, dtype=object)).tolist() == [
+        most,
+        -most,
+        np.inf,
+        -np.inf,
+        np.inf,
+        -np.inf,
+    ]
 
 
 def test_rounding_up_is_never_zero() -> None:
     values = np.array([Fraction(0), Fraction(1, 3), Fraction(1), Fraction(1, 10**400)], dtype=object)
-    found = up(values)
+    found = round_up(values)
     assert (found > 0).all()
     assert all(
         value <= Fraction(float(got)) <= value * (1 + Fraction(1, 2**48)) + Fraction(1, 2**899)

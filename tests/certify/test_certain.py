@@ -15,7 +15,7 @@ import pytest
 
 from birdnn.certify.check import Rejected, Uncertain, check, files, statement
 from birdnn.certify.check.__main__ import main
-from birdnn.certify.check.certificate import _about, read_certificate
+from birdnn.certify.check.certificate import _read_file_entry, read_certificate
 from birdnn.certify.check.files import File
 from birdnn.certify.check.statement import read_statement
 from birdnn.errors import FormatError
@@ -164,19 +164,19 @@ def test_archives_of_one_member_only(tmp_path: Path) -> None:
     ):
         path.write_bytes(stored)
         with pytest.raises(FormatError, match=reason):
-            files.read(path)
+            files.read_file(path)
     path.write_bytes(member(b"one"))
-    assert files.read(path, len(member(b"one"))).data == b"one"
+    assert files.read_file(path, len(member(b"one"))).data == b"one"
     with pytest.raises(FormatError, match="larger than 22 bytes"):
-        files.read(path, len(member(b"one")) - 1)
+        files.read_file(path, len(member(b"one")) - 1)
     path.write_bytes(member(bytes(100)))
-    assert files.read(path, 100).data == bytes(100)
+    assert files.read_file(path, 100).data == bytes(100)
     with pytest.raises(FormatError, match="unpacks to more than 99 bytes"):
-        files.read(path, 99)
+        files.read_file(path, 99)
     path.write_bytes(b"plain")
-    assert files.read(path, 5).data == b"plain"
+    assert files.read_file(path, 5).data == b"plain"
     with pytest.raises(FormatError, match="larger than 4 bytes"):
-        files.read(path, 4)
+        files.read_file(path, 4)
 
 
 HEADER = {
@@ -268,7 +268,7 @@ def test_proofs_that_nobody_asked_about_are_mentioned(tmp_path: Path) -> None:
 
 def test_about_a_file() -> None:
     told = {"name": "p", "file": "f", "sha256": "0123456789abcdef" * 4}
-    assert _about(told, "property", ("name", "file", "sha256")) == told
+    assert _read_file_entry(told, "property", ("name", "file", "sha256")) == told
 
 
 def forged(folder: Path, text: str, stated: str) -> list[str]:
@@ -336,5 +336,5 @@ def test_the_quoted_symbol_of_trust_01_is_rejected(tmp_path: Path) -> None:
 def test_unpacking_stops_at_the_limit() -> None:
     """Whatever follows is not even unpacked."""
     with pytest.raises(FormatError, match="more than 10 bytes"):
-        files.unpacked(zlib.compress(bytes(11), wbits=31), "it", 10)
-    assert files.unpacked(zlib.compress(bytes(10), wbits=31), "it", 10) == bytes(10)
+        files.unpack_gzip(zlib.compress(bytes(11), wbits=31), "it", 10)
+    assert files.unpack_gzip(zlib.compress(bytes(10), wbits=31), "it", 10) == bytes(10)

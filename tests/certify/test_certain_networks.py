@@ -322,10 +322,10 @@ def test_operators_by_their_version(name: str, tmp_path: Path) -> None:
     nodes, constants, opset, reason = SHAPES[name]
     path = build(tmp_path / "n.onnx", nodes, constants, (1, 1) if "scalar" in name else (1, 3), opset)
     if not reason:
-        assert read_network(files.read(path)).n_inputs == 3
+        assert read_network(files.read_file(path)).n_inputs == 3
         return
     with pytest.raises(FormatError) as caught:
-        read_network(files.read(path))
+        read_network(files.read_file(path))
     assert reason in caught.value.problem
 
 
@@ -354,7 +354,7 @@ def test_products_by_the_rank_of_the_value(
 
 def test_an_input_of_as_many_axes_as_there_may_be(tmp_path: Path) -> None:
     path = build(tmp_path / "n.onnx", [node("Relu", "X", "Y")], {}, (1,) * 15 + (3,))
-    assert read_network(files.read(path)).n_inputs == 3
+    assert read_network(files.read_file(path)).n_inputs == 3
 
 
 def test_a_clip_is_limited_where_it_has_an_upper_limit(tmp_path: Path) -> None:
@@ -365,13 +365,13 @@ def test_a_clip_is_limited_where_it_has_an_upper_limit(tmp_path: Path) -> None:
         "by default": (node("Clip", "X", "z", "Y"), {"z": F32(0)}, 13, True),
     }
     for made, constants, opset, limited in clips.values():
-        layers = read_network(files.read(build(tmp_path / "n.onnx", [made], constants, (1, 3), opset))).layers
+        layers = read_network(files.read_file(build(tmp_path / "n.onnx", [made], constants, (1, 3), opset))).layers
         assert [layer.limited for layer in layers] == [limited, False]
 
 
 @pytest.mark.parametrize(("op", "alpha"), [("LeakyRelu", float(F32(0.01))), ("Elu", 1.0)])
 def test_alpha_where_none_is_given(op: str, alpha: float, tmp_path: Path) -> None:
-    layers = read_network(files.read(build(tmp_path / "n.onnx", [node(op, "X", "Y")], {}))).layers
+    layers = read_network(files.read_file(build(tmp_path / "n.onnx", [node(op, "X", "Y")], {}))).layers
     assert [layer.activation and layer.activation.alpha for layer in layers] == [alpha, None]
 
 
@@ -396,13 +396,13 @@ def test_clips_of_double_precision_are_refused(tmp_path: Path) -> None:
         value.type.tensor_type.elem_type = TensorProto.DOUBLE
     onnx.save(model, path)
     with pytest.raises(FormatError, match=r"node 'Y' \(Clip\): this checker reads Clip of float32"):
-        read_network(files.read(path))
+        read_network(files.read_file(path))
 
 
 def test_a_wide_diagonal_is_refused_before_it_is_made(tmp_path: Path) -> None:
     path = build(tmp_path / "n.onnx", [node("Relu", "X", "Y")], {}, (1, 1 << 18))
     with pytest.raises(FormatError, match="too large for this checker"):
-        read_network(files.read(path))
+        read_network(files.read_file(path))
 
 
 def _odd(**change: Any) -> AttributeProto:

@@ -23,9 +23,9 @@ from birdnn.certify.check.exact import (
     _Planes,
     ball_end,
     certainly_holds,
-    extremes,
-    function,
-    leaky,
+    gap_extremes,
+    leaky_relu,
+    smooth_value,
 )
 from birdnn.certify.check.lines import Activation
 from birdnn.certify.check.network import read_network
@@ -44,9 +44,9 @@ def test_ends_of_a_ball_are_on_their_sides() -> None:
 
 def test_elu_is_the_identity_above_zero() -> None:
     """Without a ball, so to the last bit, and at zero as well."""
-    assert extremes(ELU, fmpq(1), fmpq(2), fmpq(1, 2)) == (fmpq(1, 2), fmpq(1))
-    assert extremes(ELU, fmpq(0), fmpq(1), fmpq(1, 3)) == (fmpq(0), fmpq(2, 3))
-    assert extremes(ELU, fmpq(1), fmpq(3), fmpq(2)) == (fmpq(-3), fmpq(-1))
+    assert gap_extremes(ELU, fmpq(1), fmpq(2), fmpq(1, 2)) == (fmpq(1, 2), fmpq(1))
+    assert gap_extremes(ELU, fmpq(0), fmpq(1), fmpq(1, 3)) == (fmpq(0), fmpq(2, 3))
+    assert gap_extremes(ELU, fmpq(1), fmpq(3), fmpq(2)) == (fmpq(-3), fmpq(-1))
 
 
 @pytest.mark.parametrize("kind", ["tanh", "sigmoid", "elu"])
@@ -58,7 +58,7 @@ def test_balls_count_with_all_they_hold(kind: str) -> None:
         for s in (scale * fmpq(k, 13) for k in range(14)):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(exact, "PRECISION", 10)
-                low, high = extremes(act, fmpq(l), fmpq(u), s)
+                low, high = gap_extremes(act, fmpq(l), fmpq(u), s)
             with ctx.workprec(200):
                 values = [_gap(act, fmpq(l) + fmpq(u - l) * fmpq(k, 60), s) for k in range(61)]
                 slack = arb(2) ** -150  # of the comparison's own balls
@@ -66,13 +66,13 @@ def test_balls_count_with_all_they_hold(kind: str) -> None:
 
 
 def _gap(act: Activation, z: fmpq, s: fmpq) -> arb:
-    return function(act, arb(z)) - arb(s) * arb(z)
+    return smooth_value(act, arb(z)) - arb(s) * arb(z)
 
 
 FAR = exact._FAR
 FAR_OFF: dict[str, tuple[Callable[[arb], arb], Callable[[arb], arb], tuple[int, ...]]] = {
-    "sigmoid": (partial(function, Activation("sigmoid", 0.0)), lambda z: 1 / (1 + (-z).exp()), (-1, 1)),
-    "tanh": (partial(function, Activation("tanh", 0.0)), lambda z: z.tanh(), (-1, 1)),
+    "sigmoid": (partial(smooth_value, Activation("sigmoid", 0.0)), lambda z: 1 / (1 + (-z).exp()), (-1, 1)),
+    "tanh": (partial(smooth_value, Activation("tanh", 0.0)), lambda z: z.tanh(), (-1, 1)),
     "derivative of sigmoid": (
         partial(_derivative, Activation("sigmoid", 0.0)),
         lambda z: 1 / (2 + z.exp() + (-z).exp()),
@@ -103,7 +103,7 @@ def test_far_from_zero_little_is_computed_and_nothing_lost(name: str) -> None:
 def test_a_leaky_ball_holds_every_value_and_little_more(z: arb) -> None:
     low, high = (Fraction(int(v.p), int(v.q)) for v in (ball_end(z, -1), ball_end(z, 1)))
     ends = [max(v, Fraction(1, 4) * v) for v in (low, high)]
-    got = leaky(z, 0.25)
+    got = leaky_relu(z, 0.25)
     assert got.contains(arb(fmpq(ends[0].numerator, ends[0].denominator)))
     assert got.contains(arb(fmpq(ends[1].numerator, ends[1].denominator)))
     assert float(got.rad()) <= float(high - low) / 2 + 1e-6
@@ -113,15 +113,15 @@ def test_a_ball_that_ends_at_zero_is_below_it() -> None:
     """So that its values are no more than those of the branch below."""
     z = -arb(arb(0, 1).rad(), 1)
     assert ball_end(z, 1) == 0
-    assert leaky(z, 0.25).rad() < 0.26
-    assert function(Activation("elu", 0.125), z).rad() < 0.5
+    assert leaky_relu(z, 0.25).rad() < 0.26
+    assert smooth_value(Activation("elu", 0.125), z).rad() < 0.5
 
 
 def test_minima_are_rounded_down() -> None:
     for constant in (fmpq(1, 3), fmpq(-1, 3)):
         planes = _Planes([[fmpz(1), fmpz(-1)]], 0, [constant])
         box = np.array([[2.0, 1.0]]), np.array([[3.0, 4.0]])
-        (least,) = ExactPass._minimum(object.__new__(ExactPass), planes, box)
+        (least,) = ExactPass._minimum_over_boxes(object.__new__(ExactPass), planes, box)
         least_exactly = Fraction(-2) + Fraction(int(constant.p), int(constant.q))
         assert Fraction(float(least)) < least_exactly < Fraction(float(np.nextafter(least, np.inf)))
 
@@ -140,7 +140,7 @@ def test_weights_lose_nothing_they_need_not(tmp_path: Path) -> None:
     """As many bits as the longest weight has, and not more than are worth it."""
 
     def engine(*weights: float) -> Any:
-        chain = read_network(files.read(network(tmp_path / "net.onnx", [len(weights), 1], seed=0)))
+        chain = read_network(files.read_file(network(tmp_path / "net.onnx", [len(weights), 1], seed=0)))
         chain.layers[0].weight[:] = np.array([[Fraction(w) for w in weights]], dtype=object)
         return ExactEngine(chain, False).layers[0]
 

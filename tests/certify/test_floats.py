@@ -17,7 +17,7 @@ from birdnn.certify.check.rounding import HUGE, UNDERFLOW
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Items, Sides
 from birdnn.formats.onnx import layers_to_onnx
-from tests.certify.producer import padded
+from tests.certify.producer import padded_rows
 
 G = 2.0**-6
 LAYERS = [([[1.0, -2.0], [0.5, 3.0]], [1.0, -1.0]), ([[2.0, -1.0]], [-4.0])]
@@ -29,7 +29,7 @@ def engine(folder: Path, layers: Layers, gamma: float = G) -> FloatEngine:
     """Of these layers, with ReLU between them, and another gamma."""
     path = folder / "net.onnx"
     path.write_bytes(layers_to_onnx([(np.array(w), np.array(b)) for w, b in layers]))
-    made = FloatEngine(read_network(files.read(path)), False)
+    made = FloatEngine(read_network(files.read_file(path)), False)
     made.gamma = gamma
     made.layers = [
         replace(layer, slack_weight=gamma * np.abs(layer.weight), slack_bias=gamma * np.abs(layer.bias))
@@ -40,7 +40,7 @@ def engine(folder: Path, layers: Layers, gamma: float = G) -> FloatEngine:
 
 def start(made: FloatEngine, rows: Sequence[tuple[list[float], float]] = ()) -> FloatPass:
     exact = tuple(Row(tuple(map(Fraction, a)), Fraction(b), False) for a, b in rows)
-    return made.start(padded((exact,) if exact else (), made.layers[-1].weight.shape[0]), 1)
+    return made.start(padded_rows((exact,) if exact else (), made.layers[-1].weight.shape[0]), 1)
 
 
 def one_item(multiplier: float, *slopes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Items:
@@ -57,7 +57,7 @@ def barely_above(got: float, exact: Fraction, times: int = 1) -> bool:
 def test_a_bias_of_zero_may_be_flushed(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(layers_to_onnx([(np.eye(2), np.zeros(2)), (np.ones((1, 2)), np.zeros(1))]))
-    for layer in FloatEngine(read_network(files.read(path)), False).layers:
+    for layer in FloatEngine(read_network(files.read_file(path)), False).layers:
         assert (layer.slack_bias > 0).all()
 
 
@@ -91,7 +91,7 @@ def test_what_is_stored_leaves_room_for_underflow(tmp_path: Path) -> None:
     """A weight, a corner or an offset may have been rounded to zero; rows of any size may meet it."""
     path = tmp_path / "net.onnx"
     path.write_bytes(layers_to_onnx([([[0.0]], [0.0]), ([[0.0]], [0.0])]))
-    pass_, zero = start(FloatEngine(read_network(files.read(path)), False)), np.zeros(1, dtype=np.intp)
+    pass_, zero = start(FloatEngine(read_network(files.read_file(path)), False)), np.zeros(1, dtype=np.intp)
     pass_.enter(0, np.array([[2.0**300]]))
     assert pass_.slack[0][0, 0] > 2.0**300 * 2.0**-1022
     pass_.relax(0, np.array([[-1.0]]), np.array([[-0.5]]), np.zeros((1, 1)))
@@ -134,12 +134,12 @@ def test_what_a_side_takes_from_a_plane(tmp_path: Path, side: float, count: int)
     sides = Sides(np.zeros(1, int), np.ones(1, int), side * one, -3 * one, 2 * one, np.array([count]))
     none = Sides(*(np.zeros(0, int) for _ in range(2)), *(np.zeros(0) for _ in range(3)), np.zeros(0, int))
     items = replace(one_item(1.0), sides=(sides,))
-    rows, constant = pass_._towards(0, items) or (None, None)
+    rows, constant = pass_._side_terms(0, items) or (None, None)
     assert rows is not None
     assert constant is not None
     assert rows.tolist() == [[0.0, -side * 2]]
     assert constant[0] == -side * 2 * (-1 + 3) - 2 * (0.5 + G * (1 + count) * (16 + 3))
-    assert pass_._towards(0, replace(items, sides=(none,))) is None
+    assert pass_._side_terms(0, replace(items, sides=(none,))) is None
 
 
 def test_minimum_of_a_plane(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from birdnn.certify.check.exact import evaluate
-from birdnn.certify.check.files import read
-from birdnn.certify.check.layers import Fold, _magnitude, exact
+from birdnn.certify.check.files import read_file
+from birdnn.certify.check.layers import Fold, _absolute_constants, exact_array
 from birdnn.certify.check.network import read_network
 from birdnn.errors import FormatError
 from tests.certify.cases import network
@@ -98,7 +98,7 @@ def test_it_is_the_function_that_runs(name: str, tmp_path: Path) -> None:
     """Exact values agree with onnxruntime's up to the error that is accounted for, which is no larger than needed."""
     nodes, constants, shape = GRAPHS[name]
     path = build(tmp_path / "n.onnx", nodes, constants, shape)
-    chain, session = read_network(read(path)), onnxruntime.InferenceSession(str(path))
+    chain, session = read_network(read_file(path)), onnxruntime.InferenceSession(str(path))
     draw = np.random.default_rng(1)
     for scale in (1.0, 1e3, 1e-3):
         x = (draw.normal(size=shape) * scale).astype(np.float32)
@@ -119,7 +119,7 @@ def test_errors_by_hand(tmp_path: Path) -> None:
     """Two terms and an addition are three roundings; a subtraction before makes four and enters by its constant."""
     nodes = [node("Sub", "X", "m", "a"), node("MatMul", "a", "w", "z"), node("Add", "z", "b", "Y")]
     path = build(tmp_path / "n.onnx", nodes, {"m": F32([2, 4]), "w": F32([[3], [-5]]), "b": F32([7])}, (1, 2))
-    (layer,) = read_network(read(path)).layers
+    (layer,) = read_network(read_file(path)).layers
     gamma = 4 * Fraction(1, 2**24) / (1 - 4 * Fraction(1, 2**24))
     assert list(layer.weight[0]) == [3, -5]
     assert list(layer.bias) == [-6 + 20 + 7]
@@ -136,7 +136,7 @@ def test_errors_of_scaling_by_hand(tmp_path: Path) -> None:
     """A division counts twice, a product once; what underflow adds grows with what it is multiplied by."""
     nodes = [node("Div", "X", "d", "a"), node("Mul", "a", "s", "Y")]
     path = build(tmp_path / "n.onnx", nodes, {"d": F32([0.25]), "s": F32([-3])}, (1, 1))
-    (layer,) = read_network(read(path)).layers
+    (layer,) = read_network(read_file(path)).layers
     gamma, tiny = 3 * Fraction(1, 2**24) / (1 - 3 * Fraction(1, 2**24)), Fraction(1, 2**126)
     merged = (2 + 1) * (3 + 1) ** 2 * 4 * 3 * tiny
     assert (layer.weight[0, 0], layer.error_weight[0, 0]) == (-12, 12 * gamma + merged)
@@ -148,12 +148,12 @@ def test_the_largest_row_and_the_largest_factor_count(tmp_path: Path) -> None:
     """Merging adds to no entry that is zero; where the gain is small, sums decide the peak."""
     nodes = [node("Mul", "X", "s", "a"), node("MatMul", "a", "w", "Y")]
     constants = {"s": F32([2, 9]), "w": F32([[1, 0], [4, 3]])}
-    (layer,) = read_network(read(build(tmp_path / "n.onnx", nodes, constants, (1, 2)))).layers
+    (layer,) = read_network(read_file(build(tmp_path / "n.onnx", nodes, constants, (1, 2)))).layers
     gamma, tiny = 3 * Fraction(1, 2**24) / (1 - 3 * Fraction(1, 2**24)), Fraction(1, 2**126)
     merged = (2 + 1) * (3 + 1) ** 2 * 9 * 5 * tiny
     assert layer.error_weight.tolist() == [[2 * gamma + merged, 36 * gamma + merged], [0, 27 * gamma + merged]]
     nodes = [node("Add", "X", "b", "Y")]
-    (layer,) = read_network(read(build(tmp_path / "m.onnx", nodes, {"b": F32([10, -3])}, (1, 2)))).layers
+    (layer,) = read_network(read_file(build(tmp_path / "m.onnx", nodes, {"b": F32([10, -3])}, (1, 2)))).layers
     assert layer.peak == 2 * (1 + 10 + 4 * tiny)
 
 
@@ -161,14 +161,14 @@ def test_a_subnormal_weight_may_be_flushed(tmp_path: Path) -> None:
     """Then all of it is the error."""
     small = F32(2.0**-130)
     path = build(tmp_path / "n.onnx", [node("MatMul", "X", "w", "Y")], {"w": np.full((1, 1), small)}, (1, 1))
-    (layer,) = read_network(read(path)).layers
+    (layer,) = read_network(read_file(path)).layers
     assert layer.error_weight[0, 0] >= Fraction(1, 2**126) > layer.weight[0, 0] == Fraction(1, 2**130)
 
 
 @pytest.mark.parametrize(("value", "counts"), [(2.0**-130, 2.0**-102), (2.0**-126, 2.0**-126), (0.0, 0.0), (-3.0, 3.0)])
 def test_what_a_constant_counts(value: float, counts: float) -> None:
     """Only what is subnormal counts for more than it is."""
-    assert _magnitude(exact([value]))[0] == Fraction(counts)
+    assert _absolute_constants(exact_array([value]))[0] == Fraction(counts)
 
 
 def test_a_long_sum_has_a_bound_of_its_own() -> None:
@@ -184,7 +184,7 @@ def test_what_ends_in_relu(tmp_path: Path) -> None:
     """One affine map alone does not; nor does one behind another activation."""
     for sizes, activation, ends in (([2, 2], "Relu", False), ([2, 3, 1], "Relu", True), ([2, 3, 1], "Tanh", False)):
         net = network(tmp_path / "n.onnx", sizes, activation)
-        assert read_network(read(net)).ends_in_relu == ends
+        assert read_network(read_file(net)).ends_in_relu == ends
 
 
 REFUSED: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
@@ -206,5 +206,5 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
 @pytest.mark.parametrize("reason", sorted(REFUSED))
 def test_what_it_does_not_know_is_refused(reason: str, tmp_path: Path) -> None:
     with pytest.raises(FormatError) as caught:
-        read_network(read(build(tmp_path / "n.onnx", *REFUSED[reason])))
+        read_network(read_file(build(tmp_path / "n.onnx", *REFUSED[reason])))
     assert reason in str(caught.value) or "no chain" in str(caught.value)

@@ -13,16 +13,16 @@ from birdnn.certify.check.layers import Activation
 from birdnn.certify.check.lines import (
     ASSUMED_ERROR,
     _derivative,
-    _gap,
+    _gap_bounds,
     _tangent_bound,
-    bent,
+    activation_value,
     default_slopes,
     execution_error,
-    magnitude,
-    offsets,
+    is_bent,
+    largest_magnitude,
+    line_offsets,
     slope_range,
-    touching,
-    value,
+    touching_point,
 )
 
 RELU, LEAKY, STEEP = Activation("relu", 0.0), Activation("leaky_relu", 0.25), Activation("leaky_relu", 2.0)
@@ -37,9 +37,9 @@ def of(*values: float) -> np.ndarray:
 def test_where_it_is_bent() -> None:
     l, u = of(-1, 0, -2, 1, -2, np.nan, -1), of(1, 2, 0, 2, -1, 1, np.nan)
     for act in (RELU, LEAKY):
-        assert bent(act, l, u).tolist() == [True, False, False, False, False, True, True]
-    assert bent(ELU, l, u).tolist() == [True, False, True, False, True, True, True]
-    assert bent(TANH, l, u).all()
+        assert is_bent(act, l, u).tolist() == [True, False, False, False, False, True, True]
+    assert is_bent(ELU, l, u).tolist() == [True, False, True, False, True, True, True]
+    assert is_bent(TANH, l, u).all()
 
 
 def test_slopes_and_errors() -> None:
@@ -67,7 +67,7 @@ def test_slopes_and_errors() -> None:
 )
 def test_magnitudes(act: Activation, largest: tuple[float, ...]) -> None:
     """Of the activation over -2 .. 2, -4 .. -1 and 1 .. 3, an error added, rounded up and never zero."""
-    got = magnitude(act, of(-2, -4, 1), of(2, -1, 3), of(0.0, 0.0, 1 / 3))
+    got = largest_magnitude(act, of(-2, -4, 1), of(2, -1, 3), of(0.0, 0.0, 1 / 3))
     for found, exact in zip(got, (largest[0], largest[1], Fraction(largest[2]) + Fraction(1 / 3)), strict=True):
         assert (
             Fraction(exact) < Fraction(float(found)) <= Fraction(exact) * (1 + Fraction(1, 2**47)) + Fraction(1, 2**899)
@@ -76,11 +76,11 @@ def test_magnitudes(act: Activation, largest: tuple[float, ...]) -> None:
 
 def test_values() -> None:
     z = of(-2, -0.0, 3)
-    assert value(RELU, z).tolist() == [0, 0, 3]
-    assert value(LEAKY, z).tolist() == [-0.5, 0, 3]
-    assert value(ELU, z) == pytest.approx([0.7 * np.expm1(-2), 0, 3], rel=1e-15)
-    assert value(SIGMOID, z) == pytest.approx(1 / (1 + np.exp(-z)), rel=1e-15)
-    assert value(TANH, z).tolist() == np.tanh(z).tolist()
+    assert activation_value(RELU, z).tolist() == [0, 0, 3]
+    assert activation_value(LEAKY, z).tolist() == [-0.5, 0, 3]
+    assert activation_value(ELU, z) == pytest.approx([0.7 * np.expm1(-2), 0, 3], rel=1e-15)
+    assert activation_value(SIGMOID, z) == pytest.approx(1 / (1 + np.exp(-z)), rel=1e-15)
+    assert activation_value(TANH, z).tolist() == np.tanh(z).tolist()
     assert _derivative(ELU, of(-1, 2)) == pytest.approx([0.7 * np.exp(-1), 1], rel=1e-15)
     assert _derivative(TANH, z) == pytest.approx(1 / np.cosh(z) ** 2, rel=1e-14)
     assert _derivative(SIGMOID, z) == pytest.approx(1 / (4 * np.cosh(z / 2) ** 2), rel=1e-14)
@@ -116,7 +116,7 @@ def test_default_slopes_of_what_is_s_shaped(act: Activation, ends: tuple[float, 
     below, above = default_slopes(act, of(l), of(u))
 
     def f(z: float) -> float:
-        return float(value(act, of(z))[0])
+        return float(activation_value(act, of(z))[0])
 
     def slope(z: float) -> float:
         return float(_derivative(act, of(z))[0])
@@ -146,19 +146,19 @@ def test_default_slopes_of_several_at_once() -> None:
 
 def test_a_chord_without_length_is_flat() -> None:
     for act in (TANH, ELU):
-        assert lines._chord(act, of(-1.0), of(-1.0)).tolist() == [0]
+        assert lines._chord_slope(act, of(-1.0), of(-1.0)).tolist() == [0]
 
 
 @pytest.mark.parametrize("act", [TANH, SIGMOID, ELU], ids=lambda act: act.kind)
 def test_a_tangent_touches_where_the_slope_is_asked_for(act: Activation) -> None:
     for s in (0.05, 0.1, 0.2):
-        left, right = touching(act, of(-3), of(0), of(s))[0], touching(act, of(0), of(3), of(s))[0]
+        left, right = touching_point(act, of(-3), of(0), of(s))[0], touching_point(act, of(0), of(3), of(s))[0]
         assert _derivative(act, of(left))[0] == pytest.approx(s, rel=1e-9)
         if act is not ELU:
             assert right == -left
-        assert touching(act, of(-0.1), of(0), of(0.01))[0] == -0.1
-    assert touching(ELU, of(-1), of(0), of(0.7))[0] == 0
-    assert touching(ELU, of(-1), of(0), of(0.9))[0] == 0
+        assert touching_point(act, of(-0.1), of(0), of(0.01))[0] == -0.1
+    assert touching_point(ELU, of(-1), of(0), of(0.7))[0] == 0
+    assert touching_point(ELU, of(-1), of(0), of(0.9))[0] == 0
 
 
 @pytest.mark.parametrize("act", [RELU, LEAKY, ELU, TANH, SIGMOID], ids=lambda act: act.kind)
@@ -167,8 +167,8 @@ def test_what_functions_err_by_is_on_the_safe_side(act: Activation) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "LIBM", LARGE)
         for z, s in ((-2.0, 0.3), (1.5, 0.3), (1.5, -0.2), (0.0, 0.5)):
-            low, high = (float(side[0]) for side in _gap(act, of(z), of(s)))
-            f = float(value(act, of(z))[0])
+            low, high = (float(side[0]) for side in _gap_bounds(act, of(z), of(s)))
+            f = float(activation_value(act, of(z))[0])
             wide = LARGE * (abs(f) + abs(s * z))
             assert (low, high) == pytest.approx((f - s * z - wide, f - s * z + wide), abs=1e-12)
             assert low < high
@@ -182,8 +182,8 @@ def test_tangents_carry_what_functions_err_by(act: Activation, side: float) -> N
         patch.setattr(lines, "LIBM", LARGE)
         for s in (0.1, 0.2, -0.1, 1.0):
             got = float(_tangent_bound(act, of(l), of(u), of(s), side)[0])
-            d = float(touching(act, of(l), of(u), of(s))[0])
-            f, slope = float(value(act, of(d))[0]), float(_derivative(act, of(d))[0])
+            d = float(touching_point(act, of(l), of(u), of(s))[0])
+            f, slope = float(activation_value(act, of(d))[0]), float(_derivative(act, of(d))[0])
             ends = [
                 side * (f - s * d + (slope - s) * (z - d))
                 + 2 * LARGE * (abs(f) + abs(s * d) + (slope + abs(s)) * abs(z - d))
@@ -200,13 +200,13 @@ def test_offsets_carry_what_functions_err_by(act: Activation, ends: tuple[float,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "LIBM", LARGE)
         for s in (of(0.1), of(0.2)):
-            lows, highs = ([float(_gap(act, of(z), s)[side][0]) for z in ends] for side in (0, 1))
+            lows, highs = ([float(_gap_bounds(act, of(z), s)[side][0]) for z in ends] for side in (0, 1))
             if l < 0:
                 upper = u if act is ELU else min(u, 0.0)
                 lows.append(float(_tangent_bound(act, of(l), of(upper), s, -1.0)[0]))
             if u > 0 and act is not ELU:
                 highs.append(float(_tangent_bound(act, of(max(l, 0.0)), of(u), s, 1.0)[0]))
-            low, high = (float(side[0]) for side in offsets(act, of(l), of(u), s))
+            low, high = (float(side[0]) for side in line_offsets(act, of(l), of(u), s))
             straight = act is ELU and l >= 0
             assert (low, high) == ((0, 0) if straight else pytest.approx((min(lows), max(highs)), abs=1e-12))
 
@@ -214,7 +214,7 @@ def test_offsets_carry_what_functions_err_by(act: Activation, ends: tuple[float,
 def test_a_derivative_that_underflows_counts_with_the_distance() -> None:
     """So far below zero a sigmoid and its derivative are zero in float64, and nothing else is left."""
     l, u = of(-(2.0**300)), of(-(2.0**20))
-    assert touching(SIGMOID, l, u, of(0.0)) == l
+    assert touching_point(SIGMOID, l, u, of(0.0)) == l
     assert _tangent_bound(SIGMOID, l, u, of(0.0), -1.0)[0] == -(2.0**-700)
 
 
@@ -222,7 +222,7 @@ def test_a_derivative_that_underflows_counts_with_the_distance() -> None:
 def test_what_underflows_counts(act: Activation) -> None:
     """At zero nothing else is left."""
     zero = of(0.0)
-    assert [float(side[0]) for side in _gap(act, zero, of(0.5))] == [-(2.0**-900), 2.0**-900]
+    assert [float(side[0]) for side in _gap_bounds(act, zero, of(0.5))] == [-(2.0**-900), 2.0**-900]
     assert [float(_tangent_bound(act, zero, zero, of(0.5), side)[0]) for side in (1.0, -1.0)] == [
         2.0**-900,
         -(2.0**-900),

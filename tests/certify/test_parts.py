@@ -17,7 +17,7 @@ from birdnn.certify.check import Rejected, Settings, check, judge
 from birdnn.certify.check import parts as shared
 from birdnn.certify.check.certificate import LEAF
 from birdnn.certify.check.files import File
-from birdnn.certify.check.parts import Others, Part, nodes_of, processes
+from birdnn.certify.check.parts import Others, Part, nodes_of_part, process_count
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline.deciding import verify_files
 from birdnn.records import Proved, VerifySettings
@@ -40,7 +40,7 @@ def test_parts_are_the_whole(of: int) -> None:
     """Every node is in one part at least, with all that is above it; below the level that was dealt in one only."""
     for seed in range(40):
         axis = random_tree(seed, [3, 40, 3000][seed % 3])
-        masks = np.array([nodes_of(axis, Part(number, of)) for number in range(of)])
+        masks = np.array([nodes_of_part(axis, Part(number, of)) for number in range(of)])
         assert masks.any(0).all()
         cuts = np.nonzero(axis != LEAF)[0]
         above = np.concatenate([[0], np.repeat(cuts, 2)])
@@ -134,7 +134,7 @@ def test_what_nobody_has_judged_this_process_judges(
         "cannot start": "raise SystemExit(4)",
     }[what]
     asked: list[Part] = []
-    right = judge._checked
+    right = judge._check_part
 
     def seen(*files: object) -> object:
         asked.append(files[-1])  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def test_what_nobody_has_judged_this_process_judges(
         self._commands = [[sys.executable, "-c", code] for _ in self._commands]
 
     monkeypatch.setattr(Others, "__init__", instead)
-    monkeypatch.setattr(judge, "_checked", seen)
+    monkeypatch.setattr(judge, "_check_part", seen)
     assert check(net, [prop], out).answers[0].verdict == "proved"
     assert asked == [Part(0, 3), Part(1, 3), Part(2, 3)]
     spoilt(out, -24)
@@ -179,9 +179,13 @@ def test_nobody_outlives_who_asked(made: tuple[Path, Path, Path], monkeypatch: p
 def test_a_small_one_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     small, large = (File("c", b"x" * size, "") for size in (1000, 2_000_000))
-    assert [processes(small, "float64"), processes(large, "float64"), processes(large, "exact")] == [1, 4, 4]
+    assert [process_count(small, "float64"), process_count(large, "float64"), process_count(large, "exact")] == [
+        1,
+        4,
+        4,
+    ]
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert processes(large, "float64") >= 1
+    assert process_count(large, "float64") >= 1
     monkeypatch.delattr("os.sched_getaffinity", raising=False)  # macOS and Windows have none
     monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert processes(large, "float64") == 6
+    assert process_count(large, "float64") == 6

@@ -94,14 +94,14 @@ PLANTED: dict[str, tuple[str, Any, str, Any]] = {
     ),
     "the prover's comments end at a line feed only": ("texts", vnnlib, "_TOKEN", _lone_return(vnnlib._TOKEN)),
     "the prover reads on after (exit)": ("texts", vnnlib, "parse_property", _deaf(vnnlib.parse_property)),
-    "the checker takes the last attribute": ("models", onnxfile.FileReader, "_attributes", _last_attribute),
+    "the checker takes the last attribute": ("models", onnxfile.FileReader, "_read_attributes", _last_attribute),
     "the checker takes names twice": ("models", onnxfile.FileReader, "_require_names", lambda *_: None),
     "the checker ignores declarations": ("models", onnxfile.FileReader, "require_declared", lambda *_: None),
     "the checker ignores fields": ("models", onnxfile.FileReader, "require_known", lambda *_: None),
     "the checker takes operands of any type": ("models", onnxfile.FileReader, "floats", onnxfile.FileReader.constant),
     "the prover takes the first constant": ("models", prover, "_require_distinct", _keep_first),
     "the prover reads constants by name": ("models", prover, "_constant", _old_constant),
-    "the checker takes the first member": ("archives", files, "unpacked", _first_member),
+    "the checker takes the first member": ("archives", files, "unpack_gzip", _first_member),
 }
 
 

@@ -18,13 +18,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from birdnn.certify.check import Accepted, Answer, Rejected, Settings, check, files
-from birdnn.certify.check.exact import ExactEngine, evaluate, extremes
+from birdnn.certify.check.exact import ExactEngine, evaluate, gap_extremes
 from birdnn.certify.check.floats import FloatEngine
 from birdnn.certify.check.layers import Activation, Chain
-from birdnn.certify.check.lines import ASSUMED_ERROR, bent, default_slopes, offsets, slope_range
+from birdnn.certify.check.lines import ASSUMED_ERROR, default_slopes, is_bent, line_offsets, slope_range
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
-from birdnn.certify.check.tree import Batch, Items, Sides, Walk, padded
+from birdnn.certify.check.tree import Batch, Items, Sides, Walk, padded_rows
 from birdnn.formats.onnx import layers_to_onnx
 from tests.certify.cases import ACTIVATIONS, network, property_text
 from tests.certify.producer import _empty_region, about, certificate, head, write
@@ -67,14 +67,14 @@ def test_lines_hold_and_touch(act: Activation, a: float, b: float, share: float)
     l, u = min(a, b), max(a, b)
     low, high = slope_range(act)
     ends = np.array([[l]]), np.array([[u]])
-    loose = bool(bent(act, *ends)[0, 0])
+    loose = bool(is_bent(act, *ends)[0, 0])
     z = np.concatenate([np.linspace(l, u, 4001), [0.0] if l <= 0 <= u else []])
     for s in (low + share * (high - low), *(float(side[0, 0]) for side in default_slopes(act, *ends))):
         if not loose:
             s = float(default_slopes(act, *ends)[0][0, 0])
         gap = _value(act, z) - s * z
-        below, above = (float(side[0, 0]) for side in offsets(act, *ends, np.array([[s]])))
-        exact = [float(_number(v)) for v in extremes(act, *map(_rational, (l, u, s)))]
+        below, above = (float(side[0, 0]) for side in line_offsets(act, *ends, np.array([[s]])))
+        exact = [float(_number(v)) for v in gap_extremes(act, *map(_rational, (l, u, s)))]
         for low_offset, high_offset in ((below, above), exact):
             assert low_offset <= gap.min() + 1e-14
             assert high_offset >= gap.max() - 1e-14
@@ -94,10 +94,10 @@ def test_float_offsets_are_not_inside_exact_ones(act: Activation, a: float, b: f
     low, high = slope_range(act)
     s = low + share * (high - low)
     ends = np.array([l]), np.array([u])
-    if not bent(act, *ends)[0]:
+    if not is_bent(act, *ends)[0]:
         return
-    below, above = (side[0] for side in offsets(act, *ends, np.array([s])))
-    exact = [Fraction(int(v.p), int(v.q)) for v in extremes(act, *map(_rational, (l, u, s)))]
+    below, above = (side[0] for side in line_offsets(act, *ends, np.array([s])))
+    exact = [Fraction(int(v.p), int(v.q)) for v in gap_extremes(act, *map(_rational, (l, u, s)))]
     slack = Fraction(2) ** -140
     ends_only = [_exact_gap(act, z, s) for z in (l, u)]
     assert Fraction(float(below)) <= min(ends_only) + slack
@@ -111,7 +111,7 @@ def _rational(value: float) -> fmpq:
 
 
 def _exact_gap(act: Activation, z: float, s: float) -> Fraction:
-    low, high = extremes(act, *map(_rational, (z, z, s)))
+    low, high = gap_extremes(act, *map(_rational, (z, z, s)))
     middle = (low + high) / 2
     return Fraction(int(middle.p), int(middle.q))
 
@@ -167,7 +167,7 @@ def test_an_accepted_certificate_is_never_contradicted(
     path = write(folder / "it.json.gz", data)
     for arithmetic in ("float64", "exact") if seed % 4 == 0 else ("float64",):
         check(net, [prop], path, Settings(arithmetic=arithmetic))
-    chain = read_network(files.read(net))
+    chain = read_network(files.read_file(net))
     worst = x[np.argsort(-y[:, 0])[:5]]
     if semantics == "real":
         outputs = [evaluate(chain, [Fraction(float(v)) for v in point])[0] for point in worst]
@@ -186,13 +186,13 @@ def _pass(
     rows: tuple[Row, ...],
 ):
     walk = Walk(chain, engine, _empty_region([rows]), "test", single)
-    walk.rows = padded((rows,), chain.n_outputs)
+    walk.rows = padded_rows((rows,), chain.n_outputs)
     ends = np.cumsum([0, *(len(layer.bias) for layer in chain.layers[:-1])])
     walk.spans = [slice(a, b) for a, b in pairwise(ends)]
     unknown = np.full((1, ends[-1]), np.inf)
     batch = Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown, np.ones((1, 1), bool))
     with np.errstate(all="ignore"):
-        pass_ = walk._tightened(batch)
+        pass_ = walk._tighten_bounds(batch)
         items = Items(np.zeros(1, int), np.zeros(1, int), np.ones((1, 1)), tuple(_none() for _ in walk.spans))
         planes = pass_.planes(items)
         return batch, float(pass_.minimum(planes, np.zeros(1, int), (lower[None], upper[None]))[0])
@@ -211,7 +211,7 @@ def test_bounds_hold_at_a_point_to_the_last_bit(
 ) -> None:
     """On a box that is a point (or small) the float64 minimum lies below the exact output, and close to it."""
     folder, draw = tmp_path_factory.mktemp("point"), np.random.default_rng(seed)
-    chain = read_network(files.read(network(folder / "n.onnx", [3, 5, 5, 2], activation, seed=seed % 89)))
+    chain = read_network(files.read_file(network(folder / "n.onnx", [3, 5, 5, 2], activation, seed=seed % 89)))
     x = draw.normal(size=3).astype(np.float32).astype(float)
     lower, upper = x - scale, x + scale
     row = Row((Fraction(1, 3), Fraction(-2, 7)), Fraction(1, 10), False)
@@ -243,7 +243,7 @@ def _sided(seed: int, activation: str, single: bool, exponent: int, spoil: Any, 
     The first two layers have one side each, at a value that the layer takes somewhere in the box.
     """
     draw = np.random.default_rng(seed)
-    chain = read_network(files.read(network(folder / "n.onnx", [3, 5, 5, 2], activation, seed=seed % 89)))
+    chain = read_network(files.read_file(network(folder / "n.onnx", [3, 5, 5, 2], activation, seed=seed % 89)))
     centre = draw.normal(size=3)
     lower, upper = centre - 0.5, centre + 0.5
     row, total = Row((Fraction(1), Fraction(-2)), Fraction(1, 10), False), 0
@@ -264,11 +264,11 @@ def _sided(seed: int, activation: str, single: bool, exponent: int, spoil: Any, 
     margin = z[-1][known] @ np.array([1.0, -2.0]) - 0.1
     for engine in (FloatEngine, ExactEngine):
         walk = Walk(chain, engine(chain, single), _empty_region([(row,)]), "test", single)
-        walk.rows, walk.spans = padded(((row,),), 2), [slice(0, 5), slice(5, 10)]
+        walk.rows, walk.spans = padded_rows(((row,),), 2), [slice(0, 5), slice(5, 10)]
         unknown = np.full((1, 10), np.inf)
         batch = Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown, np.ones((1, 1), bool))
         with np.errstate(all="ignore"):
-            pass_ = walk._tightened(batch)
+            pass_ = walk._tighten_bounds(batch)
             none = tuple(_none() for _ in walk.spans)
             planes = pass_.planes(Items(np.zeros(1, int), np.zeros(1, int), np.ones((1, 1)), none, tuple(sides)))
             scale = float(int(planes.scale)) if engine is ExactEngine else 1.0
@@ -305,15 +305,15 @@ def test_planes_with_wrong_sides_do_not_hold(wrong: str, tmp_path: Path) -> None
 def test_both_arithmetics_take_the_same_from_sides(tmp_path: Path) -> None:
     """The float64 one a little more, for its rounding; where a layer may err, both pay for it."""
     for single in (False, True):
-        chain = read_network(files.read(network(tmp_path / "n.onnx", [2, 3, 2], seed=3)))
+        chain = read_network(files.read_file(network(tmp_path / "n.onnx", [2, 3, 2], seed=3)))
         row, least = Row((Fraction(1, 2), Fraction(-2)), Fraction(1, 4), False), []
         for engine, beta in ((FloatEngine, 0.0), (ExactEngine, 0.0), (FloatEngine, 1e6), (ExactEngine, 1e6)):
             walk = Walk(chain, engine(chain, single), _empty_region([(row,)]), "test", single)
-            walk.rows, walk.spans, unknown = padded(((row,),), 2), [slice(0, 3)], np.full((1, 3), np.inf)
+            walk.rows, walk.spans, unknown = padded_rows(((row,),), 2), [slice(0, 3)], np.full((1, 3), np.inf)
             x = np.array([[0.25, -0.5]])
             batch = Batch(np.zeros(1, int), x, x, -unknown, unknown, np.ones((1, 1), bool))
             with np.errstate(all="ignore"):
-                pass_ = walk._tightened(batch)
+                pass_ = walk._tighten_bounds(batch)
                 z = batch.l[:, 0] / 2 + batch.u[:, 0] / 2
                 sides = Sides(np.zeros(1, int), np.zeros(1, int), np.ones(1), z, np.full(1, beta), np.ones(1, int))
                 items = Items(np.zeros(1, int), np.zeros(1, int), np.ones((1, 1)), (_none(),), (sides,))
@@ -329,11 +329,11 @@ def test_both_arithmetics_take_the_same_from_sides(tmp_path: Path) -> None:
 
 def test_rounding_of_wide_layers_by_hand(tmp_path: Path) -> None:
     """Gamma counts the widest layer; an offset moves by gamma of itself, to the safe side, where nothing else errs."""
-    engine = FloatEngine(read_network(files.read(network(tmp_path / "wide.onnx", [500, 2, 1]))), False)
+    engine = FloatEngine(read_network(files.read_file(network(tmp_path / "wide.onnx", [500, 2, 1]))), False)
     assert engine.gamma == 2 * (500 + 8 + 40) * 2.0**-53
-    pass_, zero, one = engine.start(padded((), 1), 1), np.zeros(1), np.ones(1)
+    pass_, zero, one = engine.start(padded_rows((), 1), 1), np.zeros(1), np.ones(1)
     for offset in (one, -one):
-        low, high = (pass_._shifted(offset, zero, one, one, zero, side)[0] for side in (-1.0, 1.0))
+        low, high = (pass_._safe_offset(offset, zero, one, one, zero, side)[0] for side in (-1.0, 1.0))
         assert (low, high) == (offset[0] - engine.gamma, offset[0] + engine.gamma)
 
 
@@ -398,7 +398,7 @@ def test_counterexamples(activation: str, semantics: str, tmp_path: Path) -> Non
     """Accepted where the input violates exactly; rejected outside of the box or where it does not."""
     net = network(tmp_path / "net.onnx", [2, 4, 2], activation, seed=2)
     x = np.array([0.25, -0.5], dtype=np.float32)
-    y = evaluate(read_network(files.read(net)), [Fraction(float(v)) for v in x])
+    y = evaluate(read_network(files.read_file(net)), [Fraction(float(v)) for v in x])
     cases = {
         "violates": (0.25, float(y[0]) - 1e-3, None),
         "not": (0.25, float(y[0]) + 1e-3, "exact"),
@@ -424,7 +424,7 @@ def test_counterexamples(activation: str, semantics: str, tmp_path: Path) -> Non
 
 def test_a_counterexample_of_one_branch_of_two(tmp_path: Path) -> None:
     net = network(tmp_path / "net.onnx", [2, 4, 2], seed=2)
-    y = evaluate(read_network(files.read(net)), [Fraction(1, 4), Fraction(-1, 2)])
+    y = evaluate(read_network(files.read_file(net)), [Fraction(1, 4), Fraction(-1, 2)])
     prop = tmp_path / "p.vnnlib"
     prop.write_text(property_text(2, 2, f"(or (>= Y_0 1000) (>= Y_0 {float(y[0]) - 1e-3:.12f}))"))
     proof = {"property": about(prop), "verdict": "violated", "input": ["0.25", "-0.5"]}

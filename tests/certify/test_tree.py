@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from birdnn.certify.check import Rejected, files
-from birdnn.certify.check.certificate import LEAF, Region, _sides
+from birdnn.certify.check.certificate import LEAF, Region, _count_splits_above
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
-from birdnn.certify.check.tree import Items, Rows, Walk, padded
+from birdnn.certify.check.tree import Items, Rows, Walk, padded_rows
 from tests.certify.cases import network
 
 Least = Callable[[int, int, np.ndarray, np.ndarray], float]
@@ -91,15 +91,15 @@ def region(
         neuron=np.array(list(slopes) * len(items), dtype=np.intp),
         slope=np.full(len(slopes) * len(items), 0.5),
         parent=np.array([0, *np.repeat(np.nonzero(tree != LEAF)[0], 2)]),
-        sides=_sides(tree, 2),
+        sides=_count_splits_above(tree, 2),
         beta=np.array(beta, dtype=float),
-        beta_start=np.cumsum([0, *(_sides(tree, 2)[item[0]] for item in items)]),
+        beta_start=np.cumsum([0, *(_count_splits_above(tree, 2)[item[0]] for item in items)]),
     )
 
 
 def walk(folder: Path, engine: Given, what: Region, batch: int = 256, single: bool = False) -> int:
     """How many nodes were seen; of a network with two layers of three and of two neurons."""
-    chain = read_network(files.read(network(folder / "net.onnx", [2, 3, 2, 1])))
+    chain = read_network(files.read_file(network(folder / "net.onnx", [2, 3, 2, 1])))
     done: list[int] = []
     Walk(chain, engine, what, "here", single, None, batch, done.append).run()
     return sum(done)
@@ -339,4 +339,10 @@ def test_an_execution_that_could_overflow(tmp_path: Path) -> None:
 def test_a_polytope_is_strict_where_all_of_its_rows_are() -> None:
     """One closed row is enough for its border to count."""
     strict, closed = (Row((Fraction(1),), Fraction(0), some) for some in (True, False))
-    assert padded(((strict,), (strict, closed), (strict, strict), (closed,), ()), 1).strict.tolist() == [1, 0, 1, 0, 0]
+    assert padded_rows(((strict,), (strict, closed), (strict, strict), (closed,), ()), 1).strict.tolist() == [
+        1,
+        0,
+        1,
+        0,
+        0,
+    ]

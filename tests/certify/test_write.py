@@ -109,11 +109,11 @@ def test_faces_and_combinations_do_occur(tmp_path: Path) -> None:
     assert proof.leaves > 5
 
 
-def _first_plane(result, item, plane, right=recording._choices):
+def _first_plane(result, item, plane, right=recording._choices_of_planes):
     return right(result, item, plane * 0)
 
 
-def _no_slopes(result, item, plane, right=recording._choices):
+def _no_slopes(result, item, plane, right=recording._choices_of_planes):
     multipliers, slopes, sides = right(result, item, plane)
     return multipliers, torch.full_like(slopes, torch.nan), sides
 
@@ -130,8 +130,8 @@ def _in_order_of_making(children):
 @pytest.mark.parametrize(
     ("where", "name", "bug"),
     [
-        (recording, "_choices", _first_plane),
-        (recording, "_choices", _no_slopes),
+        (recording, "_choices_of_planes", _first_plane),
+        (recording, "_choices_of_planes", _no_slopes),
         (recording.Recorder, "examined", _not_all_items),
         (recording, "_level_by_level", _in_order_of_making),
     ],

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from birdnn.cli.app import app
-from birdnn.cli.config import options_of
+from birdnn.cli.config import options_from_file
 from tests.cli.conftest import Call, birdnn
 
 BASE = 'net = "demo.onnx"\nprop = ["prop_1.vnnlib"]\n'
@@ -80,7 +80,7 @@ def test_a_file_that_is_named_has_to_be_there(call: Call, demo: Path) -> None:
 def test_every_option_can_be_said(demo: Path) -> None:
     """Of every command, sub-commands included, under the name that its help shows."""
     Path("all.toml").write_text(BASE + "seed = 3\n[plot.map]\ncells = 50\n[repair]\nno-ties = true\n")
-    found = options_of(Path("all.toml"), typer.main.get_command(app))
+    found = options_from_file(Path("all.toml"), typer.main.get_command(app))
     assert found["repair"]["no_ties"] is True
     assert found["repair"]["prop"] == ["prop_1.vnnlib"]
     assert found["verify"]["seed"] == 3

@@ -10,7 +10,7 @@ import pytest
 
 from birdnn.crosscheck.engines import NAMES
 from birdnn.pipeline import crosschecking, repairing
-from birdnn.pipeline.crosschecking import ASK, Reply, contradicting, disagreement
+from birdnn.pipeline.crosschecking import ASK, Reply, contradicting_witness, disagreement
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import EngineAnswer, EngineWord, RepairRequest, VerifySettings, Witness
@@ -57,7 +57,7 @@ def test_who_contradicts_whom(ours: EngineWord, theirs: EngineWord, contradicts:
     pair = answered(ours), answered(theirs, "other")
     assert bool(disagreement("p", pair)) == contradicts
     assert bool(disagreement("p", (answered("unknown"), answered(ours, "a"), answered(theirs, "b")))) == contradicts
-    assert (contradicting(pair) is not None) == ((ours, theirs) == ("proved", "violated"))
+    assert (contradicting_witness(pair) is not None) == ((ours, theirs) == ("proved", "violated"))
 
 
 def test_every_engine_has_a_way_to_be_asked() -> None:

@@ -112,10 +112,10 @@ def test_what_splitting_does_not_meet_an_attack_finds(
 
 
 def test_a_printed_bound_is_never_below_the_one_computed() -> None:
-    from birdnn.report.estimate import at_most
+    from birdnn.report.estimate import upper_bound_text
 
     for value in np.random.default_rng(0).random(2000) ** 20:
-        assert value <= float(at_most(float(value))) <= value * 1.02
+        assert value <= float(upper_bound_text(float(value))) <= value * 1.02
 
 
 def test_samples_of_a_file_are_used_once(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:

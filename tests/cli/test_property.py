@@ -11,7 +11,7 @@ import birdnn
 from birdnn.errors import MismatchError
 from birdnn.formats.vnnlib_text import property_text
 from birdnn.meaning import meaning_of
-from birdnn.pipeline.stating import restated
+from birdnn.pipeline.stating import restate_property
 from tests.cli.conftest import Call
 
 RULE = ("--when", "x0 > 0.5", "--never", "y0 is max")
@@ -108,13 +108,13 @@ def test_numbers_that_no_decimal_says_are_multiplied() -> None:
     prop = birdnn.box_property("p", lower=["0", "0"], upper=["1", "1"], unsafe=[([["0.5", "1"]], ["0.25"])])
     for each in (third, prop):
         for version in ("1.0", "2.0"):
-            restated(each, version)  # type: ignore[arg-type]
+            restate_property(each, version)  # type: ignore[arg-type]
     from fractions import Fraction
 
     odd = birdnn.box_property("odd", lower=[Fraction(1, 3)], upper=[1], unsafe=[([[Fraction(1, 7)]], [Fraction(2, 3)])])
     assert "(/ 1 3)" in property_text(odd)
     assert "(>= (* 3.0 X[0]) 1.0)" in property_text(odd, "2.0")
-    restated(odd, "2.0")
+    restate_property(odd, "2.0")
 
 
 def test_what_would_say_something_else_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,4 +125,4 @@ def test_what_would_say_something_else_is_not_written(monkeypatch: pytest.Monkey
     right = stating.property_text
     monkeypatch.setattr(stating, "property_text", lambda *a, **k: right(*a, **k).replace("<= Y", "< Y"))
     with pytest.raises(birdnn.SpecError, match="would say something else"):
-        restated(prop, "2.0")
+        restate_property(prop, "2.0")

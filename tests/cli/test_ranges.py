@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import birdnn
-from birdnn.api.options import OPTIONS, checked
+from birdnn.api.options import OPTIONS, checked_options
 from birdnn.cli.app import app
-from birdnn.cli.options import recorded
+from birdnn.cli.options import recorded_name
 from birdnn.records.ranges import _RANGES, out_of_range, range_of
 from tests.cli.conftest import Call
 
@@ -54,7 +54,7 @@ PYTHON = [
 @pytest.mark.parametrize(("words", "option"), SHELL)
 def test_the_shell_says_what_is_expected(words: tuple[str, ...], option: str, call: Call) -> None:
     """Before any file is looked at, of every option that is a number."""
-    known = range_of(words[-1], recorded(option))
+    known = range_of(words[-1], recorded_name(option))
     assert known is not None
     command = COMMANDS[words]
     typed = next(of.opts[0] for of in command.params if of.name == option)
@@ -76,7 +76,7 @@ def test_each_number_of_the_calls_has_a_range(kind: str, option: str) -> None:
 
 
 def test_each_range_is_of_an_option() -> None:
-    used = {recorded(option) for _, option in SHELL} | {option for _, option in PYTHON}
+    used = {recorded_name(option) for _, option in SHELL} | {option for _, option in PYTHON}
     assert set(_RANGES) == used
 
 
@@ -95,10 +95,10 @@ def test_a_call_refuses_what_the_shell_refuses(place: tuple[str, str], value: fl
     points = {"points": ("p",)} if option.startswith("points_") else {}
     said = {option: value, **beside}
     if out_of_range(kind, {option: value}) is None:
-        checked(kind, said, **points)  # type: ignore[arg-type]
+        checked_options(kind, said, **points)  # type: ignore[arg-type]
     else:
         with pytest.raises(birdnn.InputError, match=f"{option} is .* is expected"):
-            checked(kind, said, **points)  # type: ignore[arg-type]
+            checked_options(kind, said, **points)  # type: ignore[arg-type]
 
 
 def test_the_checker_asks_for_a_leaf_at_least() -> None:

@@ -174,7 +174,7 @@ def test_the_standards_command_knows_no_assignment_that_only_runs(
     """Where nothing is decided over the reals, an input that violates when run is no answer to a query over real."""
     from birdnn.verify import search
 
-    monkeypatch.setattr(search.Search, "_search", lambda self, bound, part: self._undecided("boxes", []))
+    monkeypatch.setattr(search.Search, "_search_region", lambda self, bound, part: self._unknown_verdict("boxes", []))
     monkeypatch.setattr(search.Boxes, "concatenate", lambda parts: search.Boxes(*[search.torch.zeros(0, 1)] * 2))
     status, lines = ask("verify", rounded, "--network", plus_one)
     assert (status, lines) == (0, ["unknown"])

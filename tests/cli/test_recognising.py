@@ -11,7 +11,7 @@ import pytest
 import birdnn
 from birdnn.formats.suite import Suite
 from birdnn.pipeline.reading import read_case
-from birdnn.pipeline.recognising import told_apart
+from birdnn.pipeline.recognising import named_apart
 from birdnn.records import CaseFiles, RepairRequest
 from birdnn.spec import Property
 from tests.cli.conftest import Call, box_property
@@ -215,5 +215,5 @@ def test_a_number_is_never_given_twice() -> None:
             name=name, regions=base.regions, n_inputs=5, n_outputs=5, sha256=content, path=f"/{content}/{name}.vnnlib"
         )
 
-    found = told_apart([made("p", "1"), made("p (2)", "2"), made("p", "3"), made("p", "1"), made("p", "4")])
+    found = named_apart([made("p", "1"), made("p (2)", "2"), made("p", "3"), made("p", "1"), made("p", "4")])
     assert [prop.name for prop in found.props] == ["p", "p (2)", "p (3)", "p", "p (4)"]

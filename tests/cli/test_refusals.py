@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import birdnn
 from birdnn.api import asking
-from birdnn.cli.options import flag
+from birdnn.cli.options import flag_of_option
 from birdnn.pipeline import repairing
 from birdnn.records import PropertyRepair, RepairRequest
-from birdnn.records.options import RULES, objection
+from birdnn.records.options import RULES, first_objection
 from tests.cli.conftest import Call
 from tests.report.outcomes import repair_outcome
 
@@ -46,9 +46,9 @@ def typed(said: dict[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in said.items():
         if isinstance(value, bool):
-            words += [flag(name)] if value else []
+            words += [flag_of_option(name)] if value else []
         else:
-            words += [flag(name), ",".join(value) if isinstance(value, tuple) else str(value)]
+            words += [flag_of_option(name), ",".join(value) if isinstance(value, tuple) else str(value)]
     return words
 
 
@@ -76,7 +76,7 @@ def test_both_refuse_the_same(
         shell, python = seen
         for name in said:
             assert getattr(shell, name) == getattr(python, name), name
-    assert (objection("repair", said) is not None) == bool(told)
+    assert (first_objection("repair", said) is not None) == bool(told)
 
 
 def test_every_rule_is_about_options_that_there_are() -> None:

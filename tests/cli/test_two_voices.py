@@ -15,8 +15,8 @@ from birdnn.pipeline import certifying
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import CONTRADICTION, CertificateFile, VerifySettings
-from birdnn.report.publish import document, record_from
-from birdnn.report.text import headline
+from birdnn.report.publish import json_document, record_from
+from birdnn.report.text import repair_headline
 from tests.cli.conftest import Call
 from tests.test_pipeline_repair import FAST, build
 
@@ -74,19 +74,19 @@ def test_repair(tmp_path: Path) -> None:
     assert [entry.after for entry in outcome.properties] == ["unknown"]
     assert outcome.properties[0].reason == "rejected"
     assert "left open" in outcome.disagreement
-    assert "proved" not in headline(outcome).plain
-    assert headline(outcome).plain.startswith("Contradictory evidence")
+    assert "proved" not in repair_headline(outcome).plain
+    assert repair_headline(outcome).plain.startswith("Contradictory evidence")
     for rate in (outcome.efficacy, outcome.generalisation):
         assert rate is None or not rate.by_proof
     stored = json.loads(Path(str(outcome.report)).read_text())
     assert (stored["outcome"], stored["disagreement"]) == ("violated", outcome.disagreement)
-    assert REPAIR.found(document(outcome))["outcome"] == CONTRADICTION
+    assert REPAIR.found(json_document(outcome))["outcome"] == CONTRADICTION
 
 
 @pytest.mark.usefixtures("rejecting")
 def test_a_row_of_a_campaign(net: Path, holds: Path, tmp_path: Path) -> None:
     outcome = verify_files(net, [holds], settings=VerifySettings(certificate=tmp_path / "c.json.gz"))
-    row = VERIFY.found(document(outcome))
+    row = VERIFY.found(json_document(outcome))
     assert row["verdict"] == CONTRADICTION
     assert "left open" in str(row["note"])
     assert CONTRADICTION not in VERIFY.solved | REPAIR.solved

@@ -137,7 +137,7 @@ def test_a_defect_is_status_5_and_out_of_memory_is_unknown(
         def fail(*_: object, error: Exception = error) -> int:
             raise error
 
-        monkeypatch.setattr("birdnn.cli.answering.answer", fail)
+        monkeypatch.setattr("birdnn.cli.answering.answer_query", fail)
         with pytest.raises(SystemExit) as ending:
             vnnlib.main(["verify", "q.vnnlib"])
         endings.append((ending.value.code, *capsys.readouterr()))

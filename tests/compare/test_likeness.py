@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birdnn.compare import CompareSettings, compare_files
-from birdnn.compare.likeness import depth
+from birdnn.compare.likeness import change_depth
 from birdnn.errors import MismatchError
 from birdnn.records import CompareOutcome, CompareRequest, Decision
 from tests.compare.files import linear, unit_domain
@@ -102,7 +102,7 @@ def test_a_time_limit_means_fewer_points(tmp_path: Path) -> None:
 def test_depth_is_positive_where_decisions_differ(decision: Decision, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     before, after = (torch.randn(50, 4, generator=draw) for _ in range(2))
-    clear, chosen = depth(before, after, decision)
+    clear, chosen = change_depth(before, after, decision)
     old, new = (y.argmin(1) if decision == "argmin" else y.argmax(1) for y in (before, after))
     assert torch.equal(clear > 0, old != new)
     assert not bool((chosen == old).any())
@@ -111,7 +111,7 @@ def test_depth_is_positive_where_decisions_differ(decision: Decision, seed: int)
 def test_depth_by_hand() -> None:
     """A prefers 0 to 1 by 3; B prefers 1 to 0 by 2, and 2 to 0 by 0.5."""
     before, after = torch.tensor([[0.0, 3.0, 9.0]]), torch.tensor([[2.0, 0.0, 1.5]])
-    clear, chosen = depth(before, after, "argmin")
+    clear, chosen = change_depth(before, after, "argmin")
     assert (clear.tolist(), chosen.tolist()) == ([2.0], [1])
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from birdnn.compare.deciding import became
-from birdnn.compare.structure import structure
+from birdnn.compare.deciding import compare_guarantees
+from birdnn.compare.structure import compare_structure
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network
@@ -26,7 +26,7 @@ def test_changes_are_counted_by_layer() -> None:
     last = next(name for name in names if values[name].numel() == 6 and name != names[0])
     values[first][1] += 0.5
     values[last].view(-1)[:2] -= 0.25
-    found = structure(before, before.with_values(values))
+    found = compare_structure(before, before.with_values(values))
     assert (found.matching, found.statements, found.same_file) == ("graph", (), False)
     assert [(entry.layer, entry.name, entry.change.count) for entry in found.changes] == [
         (1, first, 1),
@@ -38,7 +38,7 @@ def test_changes_are_counted_by_layer() -> None:
 
 
 def test_a_network_and_itself() -> None:
-    found = structure(net((2, 3, 2)), net((2, 3, 2)))
+    found = compare_structure(net((2, 3, 2)), net((2, 3, 2)))
     assert (found.matching, found.changes, found.same_file) == ("graph", (), False)
 
 
@@ -64,12 +64,12 @@ def residual() -> Network:
 def test_other_graphs_of_the_same_layers() -> None:
     """Folded and compared; what differs is named by its layer."""
     layers = random_layers(0, (2, 3, 2))
-    same = structure(network_from_layers(layers, "Relu"), matmul(layers))
+    same = compare_structure(network_from_layers(layers, "Relu"), matmul(layers))
     assert (same.matching, same.changes, same.compared) == ("layers", (), 17)
     assert any("operations differ" in line for line in same.statements)
     assert any("2-3-2, relu" in line for line in same.statements)
     layers[1][1][0] += 1
-    found = structure(network_from_layers(random_layers(0, (2, 3, 2)), "Relu"), matmul(layers))
+    found = compare_structure(network_from_layers(random_layers(0, (2, 3, 2)), "Relu"), matmul(layers))
     assert [(entry.layer, entry.name, entry.change.count) for entry in found.changes] == [(2, "layer 2 bias", 1)]
 
 
@@ -82,13 +82,13 @@ def test_other_graphs_of_the_same_layers() -> None:
     ],
 )
 def test_structures_that_do_not_correspond(after: Network, words: str) -> None:
-    found = structure(net((2, 3, 2)), after)
+    found = compare_structure(net((2, 3, 2)), after)
     assert (found.matching, found.changes, found.compared) == ("none", (), 0)
     assert any(words in line for line in found.statements)
 
 
 def test_a_graph_that_is_no_chain() -> None:
-    found = structure(residual(), net((2, 3, 2)))
+    found = compare_structure(residual(), net((2, 3, 2)))
     assert found.matching == "none"
     assert any("No layers to compare" in line for line in found.statements)
 
@@ -108,13 +108,13 @@ def test_a_graph_that_is_no_chain() -> None:
 def test_nothing_is_lost_or_gained_without_evidence_on_both_sides(
     before: Guarantee, after: Guarantee, word: str
 ) -> None:
-    assert became(before, after) == word
+    assert compare_guarantees(before, after) == word
 
 
 def test_names_survive_a_round_trip() -> None:
     """A file that birdnn wrote compares by name with the network it came from."""
     before = net((2, 3, 2))
-    assert structure(before, network_from_onnx(to_onnx_bytes(before))).changes == ()
+    assert compare_structure(before, network_from_onnx(to_onnx_bytes(before))).changes == ()
 
 
 def test_layers_of_weights_that_nodes_move() -> None:
@@ -134,5 +134,5 @@ def test_layers_of_weights_that_nodes_move() -> None:
     ]
     before = graph_net(nodes, tensors, (1, 3))
     after = before.with_values({"v": 2 * before.value("v"), "w": 2 * before.value("w")})
-    found = structure(before, after)
+    found = compare_structure(before, after)
     assert [(entry.layer, entry.name) for entry in found.changes if entry.change.count] == [(1, "w"), (2, "v")]

@@ -203,7 +203,7 @@ def test_a_network_traced_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def planted(monkeypatch: pytest.MonkeyPatch, bound: AutoLirpaBound, change) -> None:
     """Change what the foreign engine answers."""
-    module = bound._module(bound.settings.method)
+    module = bound._module_for(bound.settings.method)
     honest = module.compute_bounds
 
     def lying(**asked):

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from birdnn.crosscheck import auto_lirpa_03, engines
-from birdnn.crosscheck.engines import ENGINES, NAMES, engine_named, load, require, shimmed, version_of
+from birdnn.crosscheck.engines import ENGINES, NAMES, engine_named, load_engine, needs_shim, require, version_of
 from birdnn.errors import EngineError
 
 
@@ -37,21 +37,21 @@ def test_an_engine_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPa
     engine = engine_named("auto_lirpa")
     monkeypatch.setitem(sys.modules, engine.module, None)
     with pytest.raises(EngineError, match=r"9\.9 cannot be imported here"):
-        load(engine, "9.9")
+        load_engine(engine, "9.9")
 
 
 def test_only_version_0_3_is_helped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A later one brings its own; touching it would hide what is wrong with it."""
     engine = engine_named("auto_lirpa")
-    assert shimmed(engine, "0.3")
-    assert not any(shimmed(engine, version) for version in ("0.2", "0.30", "0.7.0", "1.3"))
-    assert not shimmed(engine_named("marabou"), "0.3")
+    assert needs_shim(engine, "0.3")
+    assert not any(needs_shim(engine, version) for version in ("0.2", "0.30", "0.7.0", "1.3"))
+    assert not needs_shim(engine_named("marabou"), "0.3")
     monkeypatch.setattr(auto_lirpa_03, "prepare", lambda: pytest.fail("helped"))
     monkeypatch.setattr(auto_lirpa_03, "complete", lambda package: pytest.fail("helped"))
     fake = ModuleType("auto_LiRPA")
     monkeypatch.delitem(sys.modules, "auto_LiRPA", raising=False)
     monkeypatch.setattr(engines.importlib, "import_module", lambda name: fake)
-    assert load(engine, "0.7") is fake
+    assert load_engine(engine, "0.7") is fake
 
 
 def test_marabou_is_never_imported_here() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from birdnn.errors import FormatError, SpecError
 from birdnn.formats.labelled import read_labelled
-from birdnn.formats.partition import read_chosen
+from birdnn.formats.partition import read_blocks
 from tests.classifiers import classifier, quarters, stored
 
 
@@ -91,18 +91,18 @@ def _changed(data: bytes, draw: random.Random, reach: int, with_what: bytes) -> 
 def test_blocks_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "blocks.toml"
     path.write_text('[blocks]\nstem = ["a", "b"]\nbody = "c..d"\n')
-    assert read_chosen([str(path), "head=e..f"]) == {"stem": ("a", "b"), "body": ("c", "d"), "head": ("e", "f")}
+    assert read_blocks([str(path), "head=e..f"]) == {"stem": ("a", "b"), "body": ("c", "d"), "head": ("e", "f")}
 
 
 @pytest.mark.parametrize("said", ["head", "head=", "=a..b", "head=a..", "head=..b"])
 def test_unusable_spans(said: str) -> None:
     with pytest.raises(SpecError, match="FIRST"):
-        read_chosen([said])
+        read_blocks([said])
 
 
 def test_a_block_is_named_once() -> None:
     with pytest.raises(SpecError, match="twice"):
-        read_chosen(["a=b..c", "a=d..e"])
+        read_blocks(["a=b..c", "a=d..e"])
 
 
 @pytest.mark.parametrize("text", ["", "[blocks]\n", "blocks = 3\n", "[blocks]\na = 4\n", "[blocks]\na = [1]\n", "["])
@@ -110,4 +110,4 @@ def test_unusable_files_of_blocks(tmp_path: Path, text: str) -> None:
     path = tmp_path / "blocks.toml"
     path.write_text(text)
     with pytest.raises(FormatError):
-        read_chosen([str(path)])
+        read_blocks([str(path)])

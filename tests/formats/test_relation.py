@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from birdnn.errors import FormatError
-from birdnn.formats.relation import Relation, relation
+from birdnn.formats.relation import Relation, relation_of_query
 from birdnn.formats.vnnlib import parse_property
 from birdnn.formats.vnnlib2 import read_query
 
@@ -22,7 +22,7 @@ SAME = "".join(f"(assert (== X_f[{i}] X_g[{i}]))" for i in range(2))
 
 def read(*assertions: str, head: str = HEAD) -> Relation:
     text = head + "\n".join(f"(assert {each})" if not each.startswith("(assert") else each for each in assertions)
-    return relation(read_query(text, "q"), text=text)
+    return relation_of_query(read_query(text, "q"), text=text)
 
 
 def test_equal_inputs_are_one_variable() -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from birdnn.errors import SpecError
-from birdnn.formats.relation import Relation, relation
+from birdnn.formats.relation import Relation, relation_of_query
 from birdnn.formats.relation_text import (
     decision_query,
     equivalence_query,
@@ -22,7 +22,7 @@ BOX = ((-1.0, 0.5), (0.1, 2.0))
 
 
 def read(text: str) -> Relation:
-    return relation(read_query(text, "q"), text=text)
+    return relation_of_query(read_query(text, "q"), text=text)
 
 
 def violated(found: Relation, f: tuple[float, float], g: tuple[float, float], y: tuple[float, ...]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from birdnn.formats.onnx import bytes_with_values, lifted, network_from_onnx, read_onnx
+from birdnn.formats.onnx import bytes_with_values, lifted_constants, network_from_onnx, read_onnx
 from tests.formats.models import Array, model, node, perceptron, run
 
 RNG = np.random.default_rng(11)
@@ -145,7 +145,7 @@ def test_weights_in_constant_nodes_become_initialisers(tmp_path: Path, ir: int, 
     path = tmp_path / "net.onnx"
     path.write_bytes(constants(ir=ir, form=form))
     net = read_onnx(path)
-    assert net.repairable == set(net.initialisers()) == {"w", "b", "v", "c"} == set(lifted(net, path))
+    assert net.repairable == set(net.initialisers()) == {"w", "b", "v", "c"} == set(lifted_constants(net, path))
     assert bytes_with_values(net, path) == path.read_bytes()
     changed = bytes_with_values(net.with_values({"v": torch.ones(3, 2)}), path)
     before, after = onnx.load_model_from_string(path.read_bytes()), onnx.load_model_from_string(changed)

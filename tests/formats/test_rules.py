@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from birdnn.errors import SpecError
 from birdnn.formats.dnf import And, Atom, Formula, Or
-from birdnn.formats.rules import MAX_DEPTH, MAX_LENGTH, Names, bounds_of, negated, parse_rule, rule_property
+from birdnn.formats.rules import MAX_DEPTH, MAX_LENGTH, Names, negated, parse_rule, ranges_formula, rule_property
 
 NAMES = Names(n_inputs=2, n_outputs=3, inputs=("rho", "v_own"), outputs=("COC", "WL", "WR"))
 
@@ -243,10 +243,10 @@ def test_what_is_no_property_is_refused(when: str, never: str, domain: str, told
 
 def test_ranges_are_given_by_name() -> None:
     """A float stands for what is written."""
-    formula = bounds_of({"x0": (0.1, np.float64(0.2)), "V_OWN": "1e-3"}, NAMES, "when")
+    formula = ranges_formula({"x0": (0.1, np.float64(0.2)), "V_OWN": "1e-3"}, NAMES, "when")
     inside = {("X", 0): F(1, 10), ("X", 1): F(1, 1000)}
     assert holds(formula, inside)
-    assert holds(bounds_of({"x0": np.array([0.1, 0.2])}, NAMES, "when"), inside)
+    assert holds(ranges_formula({"x0": np.array([0.1, 0.2])}, NAMES, "when"), inside)
     assert not holds(formula, {**inside, ("X", 0): F(1, 10) - F(1, 10**30)})
 
 
@@ -264,4 +264,4 @@ def test_ranges_are_given_by_name() -> None:
 )
 def test_ranges_that_are_none_are_refused(given_: dict[str, object], told: str) -> None:
     with pytest.raises(SpecError, match=told):
-        bounds_of(given_, NAMES, "when")
+        ranges_formula(given_, NAMES, "when")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats import read_network
 from birdnn.formats.nnet import read_nnet
-from birdnn.formats.suite import Suite, bundled, content_key, hull, read_domain, recognise
+from birdnn.formats.suite import Suite, bundled_path, content_key, property_hull, read_domain, recognise_bundled
 from tools import acasxu as table
 
-DEMO = bundled("acasxu").parent.parent / "demo.onnx"
+DEMO = bundled_path("acasxu").parent.parent / "demo.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_the_demo_is_recognised_under_any_name(suite, tmp_path):
     assert entry is not None
     assert entry.name == "demo"
     assert {"prop_2", "prop_8"} <= set(entry.applicable)
-    assert recognise(read_network(copy))[1] == entry
+    assert recognise_bundled(read_network(copy))[1] == entry
 
 
 def test_a_changed_network_is_another_network(suite):
@@ -115,7 +115,7 @@ def test_a_name_the_suite_does_not_know_lists_those_it_does(suite):
 
 
 def broken(tmp_path: Path, old: str, new: str) -> Path:
-    text = bundled("acasxu").read_text(encoding="utf-8")
+    text = bundled_path("acasxu").read_text(encoding="utf-8")
     assert old in text
     file = tmp_path / "broken.toml"
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -217,4 +217,4 @@ def test_a_property_as_domain_is_the_box_around_its_regions(suite, properties):
         assert (lower <= region.lower).all()
         assert (region.upper <= upper).all()
     assert lower[1] == suite.property("prop_6").regions[1].lower[1]
-    assert all(torch.equal(a, b) for a, b in zip(hull(suite.property("prop_6")), (lower, upper), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(property_hull(suite.property("prop_6")), (lower, upper), strict=True))

@@ -11,7 +11,7 @@ import pytest
 
 from birdnn.errors import FormatError, UnreadableError
 from birdnn.formats.measure import read_measure
-from birdnn.formats.partition import read_chosen
+from birdnn.formats.partition import read_blocks
 from birdnn.formats.suite import Suite, read_domain
 
 QUANTITY = 'name = "{name}"\ntext = "it"\nmean = {mean}\nrange = {range}\n'
@@ -46,7 +46,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[str], str]]] = {
     "suite's domain": (Suite.load, suite),
     "suite's mean": (Suite.load, lambda value: suite(mean=value)),
     "suite's range": (Suite.load, lambda value: suite(scale=value)),
-    "blocks": (lambda path: read_chosen([str(path)]), lambda value: f"[blocks]\nstem = {value}\n"),
+    "blocks": (lambda path: read_blocks([str(path)]), lambda value: f"[blocks]\nstem = {value}\n"),
     "marginals": (
         lambda path: read_measure(path, 1, None),
         lambda value: f'name = "m"\n[[inputs]]\ndistribution = "choice"\nvalues = [{value}]\nweights = [{value}]\n',

@@ -82,7 +82,7 @@ def test_numbers_without_a_short_decimal_stay_exact(tmp_path: Path) -> None:
     assert branches(parse_property(property_text(prop))) == branches(prop)
     file = tmp_path / "awkward.vnnlib"
     file.write_text(property_text(prop))
-    pairs = read_statement(files.read(file)).pairs
+    pairs = read_statement(files.read_file(file)).pairs
     assert {tuple(low for low, _ in pair.lower) for pair in pairs} == {AWKWARD.exact_lower}
     assert {tuple(strict for _, strict in pair.upper) for pair in pairs} == {AWKWARD.strict_upper}
     scaled = {row.bound / row.coefficients[0] for pair in pairs for row in pair.rows}

@@ -13,7 +13,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.neurons import Neuron
 from birdnn.records import SampleSet
-from birdnn.sample import evaluate, from_region
+from birdnn.sample import draw_from_region, evaluate
 from birdnn.spec import Polytope, Region, Row
 
 INPUTS, WIDTH = 16, 24
@@ -30,7 +30,7 @@ class Planted:
 
     def samples(self, seed: int, count: int = 20_000) -> tuple[SampleSet, SampleSet]:
         """Positive and negative ones."""
-        x = from_region(self.region, count, torch.Generator().manual_seed(seed))
+        x = draw_from_region(self.region, count, torch.Generator().manual_seed(seed))
         y = evaluate(self.net, x)
         everything = SampleSet(x=x, y=y, margin=self.region.margin(y))
         return everything.where(everything.margin > 0), everything.where(everything.margin <= 0)
@@ -49,7 +49,7 @@ def planted(activation: str) -> Planted:
         row = Row((Fraction(-1), Fraction(0)), Fraction(-most))
         return Region(exact_lower=box[0], exact_upper=box[1], unsafe=(Polytope(rows=(row,), n_outputs=2),))
 
-    x = from_region(region(0.0), 20_000, torch.Generator().manual_seed(0))
+    x = draw_from_region(region(0.0), 20_000, torch.Generator().manual_seed(0))
     hidden = network_from_layers([first, (np.eye(WIDTH), np.zeros(WIDTH))], activation)
     safe = network_from_layers([first, second, last], activation)
     most = float(evaluate(safe, x)[:, 0].max()) + 0.1

@@ -13,8 +13,8 @@ from benchmarks.digits.train import Images
 from birdnn.blocks import partition
 from birdnn.errors import MismatchError
 from birdnn.localize import SpectrumSettings, TrialSettings, localize_blocks
-from birdnn.localize.neighbours import neighbours
-from birdnn.localize.symptoms import SpectrumExamples, _traces, suspiciousness, symptoms
+from birdnn.localize.neighbours import adversarial_neighbours
+from birdnn.localize.symptoms import SpectrumExamples, _trace_examples, find_symptoms, suspiciousness
 from birdnn.records import FORMULAS
 from tests.classifiers import classifier, hard, quarters
 
@@ -53,7 +53,7 @@ def test_no_examples() -> None:
 def test_gradients_of_single_examples() -> None:
     net, images = classifier(), quarters(3, 5)
     nodes = [node for node in net.nodes if node.op == "Conv"]
-    for node, trace in zip(nodes, _traces(net, nodes, images.x, images.y), strict=True):
+    for node, trace in zip(nodes, _trace_examples(net, nodes, images.x, images.y), strict=True):
         for place in range(3):
             net.zero_grad()
             cross_entropy(net(images.x[place : place + 1]), images.y[place : place + 1]).backward()
@@ -67,22 +67,22 @@ def test_a_channel_that_only_failing_examples_switch_on() -> None:
     images, bright = quarters(30, 1), quarters(30, 2)
     node = next(node for node in net.nodes if node.op == "Conv")
     seen = SpectrumExamples(failing_x=bright.x + 2, failing_y=bright.y, passing_x=images.x, passing_y=images.y)
-    (found,) = symptoms(net, [node], seen, "ochiai")
+    (found,) = find_symptoms(net, [node], seen, "ochiai")
     assert float(found.forward.max()) == pytest.approx(1 / (1 + 0) ** 0.5, abs=0.2)
     same = SpectrumExamples(failing_x=images.x, failing_y=images.y, passing_x=images.x, passing_y=images.y)
-    (found,) = symptoms(net, [node], same, "ochiai")
+    (found,) = find_symptoms(net, [node], same, "ochiai")
     assert float(found.forward.max()) < 0.8
 
 
 def test_neighbours_stay_close_and_do_worse() -> None:
     net, images = classifier(), hard(40, 3)
-    near = neighbours(net, images.x, images.y, radius=0.05, generator=torch.Generator().manual_seed(0))
+    near = adversarial_neighbours(net, images.x, images.y, radius=0.05, generator=torch.Generator().manual_seed(0))
     assert float((near - images.x).abs().max()) <= 0.05 + 1e-6
     assert near.min() >= images.x.min()
     assert near.max() <= images.x.max()
     before, after = (cross_entropy(net(x), images.y) for x in (images.x, near))
     assert after > before
-    none = neighbours(net, images.x, images.y, radius=0.0, generator=torch.Generator().manual_seed(0))
+    none = adversarial_neighbours(net, images.x, images.y, radius=0.0, generator=torch.Generator().manual_seed(0))
     assert (none == images.x).all()
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from birdnn.bounds import interval, rules
 from birdnn.bounds.crown import CrownBound
-from birdnn.bounds.difference import DifferenceBound, questions
+from birdnn.bounds.difference import DifferenceBound, difference_questions
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.chain import Activation, NotAChain
@@ -30,7 +30,7 @@ from birdnn.neurons import hidden_layers
 from birdnn.operators import OPERATORS, Function, Operator, Sums, forward, linear, shapes
 from birdnn.records import Proved
 from birdnn.verify import exactly
-from birdnn.verify.balls import Balls, negative
+from birdnn.verify.balls import Balls, negate
 from birdnn.verify.search import verify
 from birdnn.verify.settings import SearchSettings
 from tests.bounds.builders import (
@@ -88,7 +88,7 @@ def neg(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(OPERATORS, "Neg", row)  # type: ignore[arg-type]
     monkeypatch.setitem(interval.RULES, "Neg", lambda _, inputs: (-inputs[0][1], -inputs[0][0]))  # type: ignore[arg-type]
-    monkeypatch.setitem(exactly.RULES, "Neg", lambda inputs, _: negative(inputs[0]))  # type: ignore[arg-type]
+    monkeypatch.setitem(exactly.RULES, "Neg", lambda inputs, _: negate(inputs[0]))  # type: ignore[arg-type]
 
 
 def _negated(seed: int) -> Network:
@@ -163,7 +163,7 @@ def test_a_difference_with_a_new_activation_is_bounded() -> None:
     other = [(weight + 0.01, bias) for weight, bias in layers]
     nets = [network_from_layers(each, "Softsign") for each in (layers, other)]
     boxes, points = random_boxes(0, 4, 2), points_of(random_boxes(0, 4, 2))
-    bound, question = DifferenceBound(*nets, CPU), questions(3, CPU)
+    bound, question = DifferenceBound(*nets, CPU), difference_questions(3, CPU)
     opened = torch.ones(len(boxes), len(question), dtype=torch.bool)
     most = -bound.bound(question, boxes, opened, bound.root(len(boxes))).lower.reshape(len(boxes), 3, 2).amin(2)
     seen = (outputs_at(nets[1], points) - outputs_at(nets[0], points)).abs().amax(1)

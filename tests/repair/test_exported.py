@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.digits.residual import Classifier
 from birdnn.blocks import partition
 from birdnn.formats import read_network
-from birdnn.formats.module import _quiet
+from birdnn.formats.module import _quiet_exporter
 from birdnn.pipeline.localising_blocks import localize_block_files
 from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.records import BlockLocalizeRequest, BlockRequest, RepairRequest
@@ -52,7 +52,7 @@ def module() -> Classifier:
 def exported() -> onnx.ModelProto:
     example = (torch.zeros(2, 1, 8, 8),)
     sizes = ({0: torch.export.Dim("n")},)
-    with _quiet():
+    with _quiet_exporter():
         program = torch.onnx.export(module(), example, dynamo=True, verbose=False, dynamic_shapes=sizes)
     assert program is not None
     return program.model_proto

@@ -61,13 +61,13 @@ def test_each_file_has_its_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(repairing_blocks, "BlockRepairer", stopped)
     looked_at: list[Labelled] = []
-    judge = repairing_blocks.judged
+    judge = repairing_blocks.judge_blocks
 
     def judged(net: Classifier, examples: Labelled, *rest: Any, **more: Any) -> BlockLocalisation:
         looked_at.append(examples)
         return judge(net, examples, *rest, **more)
 
-    monkeypatch.setattr(repairing_blocks, "judged", judged)
+    monkeypatch.setattr(repairing_blocks, "judge_blocks", judged)
     asked = BlockRequest(data=paths["repair"], val=paths["val"], test=paths["test"])
     with pytest.raises(Stopped):
         repair_blocks(

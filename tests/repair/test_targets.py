@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from birdnn.records import SampleSet
-from birdnn.repair.targets import nearest, projected, targets
+from birdnn.repair.targets import imitation_targets, nearest_rows, project_outputs
 from birdnn.spec import Polytope, Region, Row
 
 
@@ -31,12 +31,12 @@ REGION = Region(
 
 def test_the_projection_reaches_the_margin() -> None:
     y = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
-    assert bool((REGION.margin(projected(REGION, y, 0.1)) >= 0.1 - 1e-5).all())
+    assert bool((REGION.margin(project_outputs(REGION, y, 0.1)) >= 0.1 - 1e-5).all())
 
 
 def test_the_projection_leaves_good_outputs_alone() -> None:
     y = torch.tensor([[1.0, 1.0, 0.0, 2.0]])
-    assert torch.equal(projected(REGION, y, 0.5), y)
+    assert torch.equal(project_outputs(REGION, y, 0.5), y)
 
 
 def test_one_half_space_is_left_by_the_shortest_way() -> None:
@@ -45,13 +45,13 @@ def test_one_half_space_is_left_by_the_shortest_way() -> None:
         exact_upper=(Fraction(1),),
         unsafe=(Polytope(rows=(Row((Fraction(1), Fraction(-1)), Fraction(0)),), n_outputs=2),),
     )
-    moved = projected(half, torch.tensor([[0.0, 2.0]]), 1e-9)
+    moved = project_outputs(half, torch.tensor([[0.0, 2.0]]), 1e-9)
     assert torch.allclose(moved, torch.tensor([[1.0, 1.0]]), atol=1e-5)
 
 
 def test_nearest() -> None:
     of, among = torch.tensor([[0.0], [9.0]]), torch.tensor([[10.0], [1.0]])
-    assert nearest(of, among).tolist() == [1, 0]
+    assert nearest_rows(of, among).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("pairing", ["input", "output"])
@@ -62,6 +62,6 @@ def test_a_negative_takes_over_its_partner(pairing: str) -> None:
         margin=torch.tensor([4.0, 0.5]),
     )
     x, y = torch.tensor([[0.2, 0.2], [0.3, 0.3]]), torch.tensor([[0.0, 1.0, 1.0, 1.0], [5.0, 5.0, 1.0, 5.0]])
-    found = targets(REGION, x, y, positives, pairing, 1e-6)
+    found = imitation_targets(REGION, x, y, positives, pairing, 1e-6)
     assert torch.equal(found[1], y[1])  # a good point keeps its own behaviour
     assert torch.allclose(found[0], positives.y[0 if pairing == "input" else 1])

@@ -14,7 +14,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, Unwatched
 from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings
 from birdnn.repair.jacobian import Trained
-from birdnn.repair.tie import Tie, demands, equations, tied
+from birdnn.repair.tie import Tie, tie_demands, tie_equations, tying_change
 from birdnn.sample import evaluate
 from birdnn.spec import Polytope, Property, Row
 from birdnn.verify import verify
@@ -43,7 +43,7 @@ def test_a_tied_row_is_constant_for_every_input(activation: str, limit: int) -> 
     assert layer is not None
     x = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 4 - 2
     tie = chosen(evaluate(net, x), torch.tensor([1.0, 1.0, 0.0]).double())
-    after = evaluate(trained.at(tied([tie], layer, len(trained))), x)
+    after = evaluate(trained.at(tying_change([tie], layer, len(trained))), x)
     values = after.double() @ tie.row
     assert float(values.std()) < 1e-6
     assert float(values.mean()) == pytest.approx(tie.constant, abs=1e-5)
@@ -67,11 +67,11 @@ def test_equations_and_demands_say_what_a_tied_network_satisfies() -> None:
     assert layer is not None
     y = evaluate(trained.net, torch.rand(200, 2, generator=torch.Generator().manual_seed(0)))
     ties = [chosen(y, torch.tensor([1.0, 1.0, 0.0]).double())]
-    change = tied(ties, layer, len(trained))
-    rows, values = equations(ties, layer, len(trained))
+    change = tying_change(ties, layer, len(trained))
+    rows, values = tie_equations(ties, layer, len(trained))
     assert torch.allclose(rows @ change, values, atol=1e-12)
     assert not torch.allclose(torch.zeros_like(values), values, atol=1e-3)  # the original is not tied
-    rows, values = demands(ties, layer, len(trained))
+    rows, values = tie_demands(ties, layer, len(trained))
     assert bool((rows @ change >= values - 1e-12).all())
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from birdnn.repair.training import Exam, Lesson, Score, TrainingSettings, outputs, train
+from birdnn.repair.training import Exam, Lesson, Score, TrainingSettings, model_outputs, train_model
 
 
 def lesson(n: int = 60, failing: int = 6) -> Lesson:
@@ -48,7 +48,7 @@ def test_training_never_ends_below_where_it_began() -> None:
     exam = Exam(x=some.x, y=some.y)
     assert exam.score(model).accuracy == 1
     harmful = Lesson(x=some.x, y=1 - some.y, teacher=some.teacher, right=some.right)
-    score = train(model, harmful, exam, TrainingSettings(epochs=3, rate=1.0), torch.Generator().manual_seed(0))
+    score = train_model(model, harmful, exam, TrainingSettings(epochs=3, rate=1.0), torch.Generator().manual_seed(0))
     assert score.accuracy == 1
     assert all((model.state_dict()[name] == value).all() for name, value in before.items())
 
@@ -63,8 +63,8 @@ def test_training_helps_and_ends_when_told() -> None:
         return number < 2
 
     settings = TrainingSettings(epochs=9, batch=5, rate=0.1, keep=0.0)
-    score = train(model, some, Exam(x=some.x, y=some.y), settings, torch.Generator().manual_seed(0), epoch=epoch)
+    score = train_model(model, some, Exam(x=some.x, y=some.y), settings, torch.Generator().manual_seed(0), epoch=epoch)
     assert told == [0, 1, 2]
     assert score.accuracy > 0.9
-    assert float((outputs(model, some.x).argmax(1) == some.y).double().mean()) == score.accuracy
+    assert float((model_outputs(model, some.x).argmax(1) == some.y).double().mean()) == score.accuracy
     assert Score(3, -1.0, 4) > Score(3, -2.0, 4) > Score(2, -0.1, 4)

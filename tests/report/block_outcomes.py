@@ -20,7 +20,7 @@ from birdnn.records import (
     SafetyReport,
     SuspiciousBlock,
 )
-from birdnn.report.headline import said_of_examples
+from birdnn.report.headline import examples_in_words
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.report.safety import safety_report
 from tests.report.outcomes import repair_outcome
@@ -146,7 +146,7 @@ def block_outcome(repair: BlockRepair = REPAIR, **changes: Any) -> ExampleRepair
         blocks=repair,
     )
     changed = replace(made, **changes)
-    return replace(changed, headline=said_of_examples(changed).headline)
+    return replace(changed, headline=examples_in_words(changed).headline)
 
 
 def block_report(repair: BlockRepair = REPAIR, states: dict[str, str] | None = None, **changes: Any) -> SafetyReport:

@@ -30,7 +30,7 @@ from birdnn.records import (
     Violated,
     Witness,
 )
-from birdnn.report.headline import said
+from birdnn.report.headline import result_in_words
 
 MACHINE = Machine(system="Linux", cpu="a processor", cores=2, threads=1, memory_gib=8.0)
 VERSIONS = {"birdnn": "0.1.0", "python": "3.11.7"}
@@ -132,4 +132,4 @@ def repair_outcome(**changes: Any) -> PropertyRepair:
         notes=("The weights are those of N2,9 in suite acasxu.",),
     )
     changed = replace(made, **changes)
-    return changed if "headline" in changes else replace(changed, headline=said(changed).headline)
+    return changed if "headline" in changes else replace(changed, headline=result_in_words(changed).headline)

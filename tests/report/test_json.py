@@ -19,9 +19,9 @@ from birdnn.records import (
     RepairOutcome,
     Unknown,
     Verdict,
-    worst,
+    worst_verdict,
 )
-from birdnn.report.publish import MisreadError, document, dumps, record_from, write_record
+from birdnn.report.publish import MisreadError, dumps, json_document, record_from, write_record
 from birdnn.report.schemas import schemas
 from birdnn.report.witnesses import counterexample_text
 from tests.report.block_outcomes import block_outcome, nothing_found
@@ -74,7 +74,7 @@ PROPERTY_FIELDS = {"name", "before", "after", "verify_s", "sha256", "text", "ari
     ],
 )
 def test_the_worst_answer_speaks_for_all(verdicts: tuple[Verdict, ...], outcome: str, verdict: str) -> None:
-    report = document(verify_outcome(*verdicts))
+    report = json_document(verify_outcome(*verdicts))
     assert (report["outcome"], report["verdict"]) == (outcome, verdict)
     assert len(report["properties"]) == len(verdicts)
     assert (report["counterexample"] is not None) == (outcome == "violated")
@@ -82,11 +82,11 @@ def test_the_worst_answer_speaks_for_all(verdicts: tuple[Verdict, ...], outcome:
 
 def test_nothing_is_proved_without_an_answer() -> None:
     with pytest.raises(ValueError, match="empty"):
-        worst([])
+        worst_verdict([])
 
 
 def test_commands_are_quoted() -> None:
-    assert document(verify_outcome(PROVED))["command"] == "birdnn verify --net 'my net.onnx'"
+    assert json_document(verify_outcome(PROVED))["command"] == "birdnn verify --net 'my net.onnx'"
 
 
 def test_repair_has_the_promised_fields() -> None:
@@ -153,7 +153,7 @@ def test_the_outcome_reads_back(made: AnyRepair) -> None:
     """As a record of its kind, of which the JSON is the same again; of the request there is what it says."""
     again = record_from(RepairOutcome, json.loads(dumps(made)))
     assert type(again) is type(made)
-    assert document(again) == document(made)
+    assert json_document(again) == json_document(made)
     tried = {"tried": made.tried} if isinstance(made, PropertyRepair) else {}
     assert replace(again, request=made.request, report=made.report, **tried) == made
     assert (again.request.seed, again.request.method_name) == (made.request.seed, made.request.method_name)

@@ -22,7 +22,7 @@ from birdnn.records import (
 )
 from birdnn.report.localisation import localize_summary
 from birdnn.report.pictures import localisation_picture
-from birdnn.report.publish import document, record_from
+from birdnn.report.publish import json_document, record_from
 from tests.report.outcomes import MACHINE, VERSIONS
 from tests.report.test_text import drawn
 
@@ -120,21 +120,21 @@ def test_ranks_are_by_value_and_ties_by_place() -> None:
 
 def test_the_report_holds_every_neuron() -> None:
     found = outcome(answer(localisation(5, 4)), NOTHING)
-    report = document(found)
+    report = json_document(found)
     assert report["outcome"] == "localised"
     first, second = report["properties"]
     assert [len(layer["responsibility"]) for layer in first["layers"]] == [5, 4]
     assert len(first["top"]) == 3
     assert (first["interventions"][0]["random_mean"], first["interventions"][0]["draws"]) == (0.75, 2)
     assert (second["outcome"], second["layers"], second["positives"]) == ("nothing_to_localise", [], 0)
-    assert document(outcome(NOTHING))["outcome"] == "nothing_to_localise"
+    assert json_document(outcome(NOTHING))["outcome"] == "nothing_to_localise"
 
 
 def test_an_answer_reads_back() -> None:
     """All but each draw of the interventions, which is drawn and not written."""
     found = answer(localisation(5, 4))
-    again = record_from(PropertyLocalisation, document(found))
-    assert document(again) == document(found)
+    again = record_from(PropertyLocalisation, json_document(found))
+    assert json_document(again) == json_document(found)
     assert again.checks == tuple(replace(check, random=()) for check in CHECKS)
     assert (again.layers, again.top) == (found.layers, found.top)
 

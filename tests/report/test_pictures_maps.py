@@ -16,7 +16,7 @@ import pytest
 from matplotlib.image import imread
 
 from birdnn.records import AdvisoryMap, Grid, Series, ShownBoxes
-from birdnn.records.maps import packed
+from birdnn.records.maps import pack_numbers
 from birdnn.report.pictures_lines import margin_line, margin_line_svg
 from birdnn.report.pictures_maps import advisory_map, advisory_map_svg
 from tests.report.maps import corner, encounter, line, panel, plain, stripes
@@ -119,10 +119,10 @@ def test_axes_have_names_and_units(name: str) -> None:
 
 def test_an_outline_is_as_round_as_the_picture_is_fine() -> None:
     """Chords that cut corners would put the region's border where it is not."""
-    from birdnn.report.pictures_maps import outline
+    from birdnn.report.pictures_maps import box_outline
 
     close = encounter(extent=(58000.0, 60000.0, -1000.0, 1000.0))
-    (ring,) = [edge for edge in outline(close, [0.0, 60000.0, -0.5, 0.5]) if len(edge) > 10]
+    (ring,) = [edge for edge in box_outline(close, [0.0, 60000.0, -0.5, 0.5]) if len(edge) > 10]
     middles = (ring[1:] + ring[:-1]) / 2
     far = np.hypot(*middles.T)
     assert far[far > 50000].min() > 60000 - 2
@@ -138,12 +138,12 @@ def test_grids_boxes_and_series_hold_what_they_say() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Grid(rows=2, columns=2, data=packed(np.zeros(3, "<u2"))),
-        lambda: Grid(rows=2, columns=2, data=packed(np.zeros(5, "<u2"))),
+        lambda: Grid(rows=2, columns=2, data=pack_numbers(np.zeros(3, "<u2"))),
+        lambda: Grid(rows=2, columns=2, data=pack_numbers(np.zeros(5, "<u2"))),
         lambda: Grid(rows=2, columns=2, data="never"),
         lambda: Grid(rows=2, columns=2, data=base64.b64encode(b"no zlib").decode()),
-        lambda: Series(count=1, data=packed(np.full(1, np.nan, "<f4"))),
-        lambda: ShownBoxes(count=1, data=packed(np.full(4, np.inf, "<f4"))),
+        lambda: Series(count=1, data=pack_numbers(np.full(1, np.nan, "<f4"))),
+        lambda: ShownBoxes(count=1, data=pack_numbers(np.full(4, np.inf, "<f4"))),
     ],
 )
 def test_damaged_pictures_are_refused(make: Callable[[], object]) -> None:

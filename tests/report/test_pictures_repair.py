@@ -6,7 +6,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from birdnn.records import InitialiserChange, Kept, Tried
-from birdnn.report.pictures_repair import change, change_svg, progress, progress_svg
+from birdnn.report.pictures_repair import change_picture, change_svg, progress_picture, progress_svg
 from tests.report.outcomes import repair_outcome
 
 KEPT = Kept(decision_agreement=0.9995, mae=1e-4, size=0.02, drawdown=0.0, n=1000)
@@ -39,7 +39,7 @@ def test_every_candidate_has_its_column() -> None:
     ]
     for word in ("proved", "violated", "passed over", "not looked at", "1,234", "5,678", "prop_8", "prop_2", "0"):
         assert word in shown, word
-    told = progress(report).description
+    told = progress_picture(report).description
     assert "1. finetune:lp: violated, 99.95 % same decision" in told
     assert told.endswith("Stopped: proved.")
     assert progress_svg(report) == progress_svg(report)
@@ -53,7 +53,7 @@ def test_candidates_without_a_decision_rule_or_any_difference() -> None:
 
 def test_a_repair_without_candidates_can_be_drawn() -> None:
     report = repair_outcome(tried=())
-    assert "0 candidates" in progress(report).title
+    assert "0 candidates" in progress_picture(report).title
     progress_svg(report)
 
 
@@ -62,13 +62,13 @@ def test_initialisers_that_did_not_change_are_shown_as_well() -> None:
     shown = [entry.strip() for entry in text_of(change_svg(report))]
     for word in ("W_0", "b_0", "W_1", "10 of 250", "0 of 100", "0 of 10"):
         assert word in shown, word
-    assert change(report).title == "What the repair changed: 1 initialiser of 3"
-    assert change(report).description == "W_1: 10 of 250, at most 0.03"
+    assert change_picture(report).title == "What the repair changed: 1 initialiser of 3"
+    assert change_picture(report).description == "W_1: 10 of 250, at most 0.03"
 
 
 def test_a_change_of_nothing_can_be_drawn() -> None:
     report = repair_outcome(change={}, initialisers={"W": 3})
-    assert change(report).description == "nothing changed"
+    assert change_picture(report).description == "nothing changed"
     change_svg(report)
 
 

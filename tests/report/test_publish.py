@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import pytest
 
 from birdnn.records.published import CommandLine, OrNull, Said, Written, publishes
-from birdnn.report.publish import document, dumps, model_of, write_record
+from birdnn.report.publish import dumps, json_document, model_of, write_record
 
 
 @publishes("InnerModel", "share count")
@@ -81,7 +81,7 @@ class Outer:
 
 def test_a_record_is_its_json() -> None:
     """In the order that it declares: other names, parts of parts, properties, what others say."""
-    found = document(Outer(either=Other(), table={"a": Inner(count=1)}), headline="fine")
+    found = json_document(Outer(either=Other(), table={"a": Inner(count=1)}), headline="fine")
     assert list(found.items()) == [
         ("schema_version", 1),
         ("tool", "birdnn"),
@@ -98,7 +98,7 @@ def test_a_record_is_its_json() -> None:
         ("wall_s", 2.0),
     ]
     assert isinstance(found["wall_s"], float)
-    assert document(Outer(), headline="")["either"] is None
+    assert json_document(Outer(), headline="")["either"] is None
 
 
 def test_the_schema_says_what_the_fields_say() -> None:
@@ -157,7 +157,7 @@ publishes("Either", "seed arithmetic inner names shares wall_s other needed", ki
 
 def test_kinds_share_a_form() -> None:
     """What a kind does not have is empty, or null where its type has nothing that is empty."""
-    long, short = document(Long()), document(Short(needed=Needed(word="w")))
+    long, short = json_document(Long()), json_document(Short(needed=Needed(word="w")))
     assert (list(long), long["needed"], long["names"]) == (list(short), None, ["a"])
     empty = {"arithmetic": None, "inner": {"share": 1.5, "count": 3}, "names": [], "shares": {}, "other": None}
     assert short == {"seed": 7, **empty, "wall_s": 0.25, "needed": {"word": "w"}}
@@ -180,12 +180,12 @@ def test_what_is_no_number_is_refused() -> None:
 def test_what_others_say_has_to_be_said() -> None:
     for told in ({}, {"headline": "", "more": ""}):
         with pytest.raises(TypeError, match="OuterReport"):
-            document(Outer(), **told)
+            json_document(Outer(), **told)
 
 
 def test_what_is_not_published_is_refused() -> None:
     with pytest.raises(TypeError, match="Request is not published"):
-        document(Request())
+        json_document(Request())
 
 
 @dataclass(frozen=True)
@@ -197,16 +197,16 @@ class Odd:
 
 def test_a_type_without_a_form_is_refused() -> None:
     with pytest.raises(TypeError, match="complex"):
-        document(publishes("OddModel", "value")(Odd)())
+        json_document(publishes("OddModel", "value")(Odd)())
 
 
 def test_a_misspelt_field_is_found() -> None:
     with pytest.raises(KeyError, match="valeu"):
-        document(publishes("OddModel", "valeu")(Odd)())
+        json_document(publishes("OddModel", "valeu")(Odd)())
 
 
 def test_text_that_utf8_does_not_have_is_written_out() -> None:
-    assert document(Outer(path=Path("a\udcff")), headline="")["file"] == "a\\udcff"
+    assert json_document(Outer(path=Path("a\udcff")), headline="")["file"] == "a\\udcff"
 
 
 def test_a_record_goes_through_the_writer_in_one_piece() -> None:

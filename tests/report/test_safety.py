@@ -14,11 +14,11 @@ import pytest
 from birdnn.printable import readable
 from birdnn.records import Drawdown, Drawdowns, SafetyReport, Tied
 from birdnn.report import headline
-from birdnn.report.intoto import statement
+from birdnn.report.intoto import intoto_statement
 from birdnn.report.pages import html_page, markdown_page
-from birdnn.report.publish import document, dumps, record_from
+from birdnn.report.publish import dumps, json_document, record_from
 from birdnn.report.safety import safety_report
-from birdnn.report.sarif import sarif
+from birdnn.report.sarif import sarif_log
 from birdnn.report.words import Side, unsafe_words
 from birdnn.spec import Row
 from tests.report.pages import COSTS, RHO, Seen, checked_figures, files, made_report, outcome
@@ -116,10 +116,10 @@ def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], 
 def test_nobody_is_called_still_violated_who_was_not_looked_at(before: str, after: str | None, told: str) -> None:
     entry = replace(outcome().watched[0], before=before, after=after)
     made = outcome(drawdown=Drawdowns(properties=(Drawdown(name="prop_8", share=0.0, n=100),)), watched=(entry,))
-    sentences = headline.said(made)
+    sentences = headline.result_in_words(made)
     assert told in sentences.rest
     assert ("prop_3" in sentences.rest, sentences.tone) == ((True, "warn") if told else (False, "good"))
-    unwritten = headline.said(replace(made, out=None))
+    unwritten = headline.result_in_words(replace(made, out=None))
     assert ("Still violated: prop_3" in unwritten.rest) == (before == "violated")
 
 
@@ -129,12 +129,12 @@ def test_more_than_before_is_partly_repaired_and_an_attempt_is_not() -> None:
     first, second = outcome().properties
     second = replace(second, before="violated", after="violated")
     made = outcome(drawdown=none, watched=(), result="violated", properties=(first, second))
-    result = headline.said(made)
+    result = headline.result_in_words(made)
     assert (result.word, result.tone) == ("Partly repaired", "warn")
     assert "not a repair" not in result.rest
     lost = ("prop_3",)
     for changes in ({"attempt": True}, {"regressions": lost}, {"properties": (second,)}):
-        result = headline.said(replace(made, **changes))
+        result = headline.result_in_words(replace(made, **changes))
         assert (result.word, result.tone) == ("Not repaired", "bad")
         assert "it is not a repair" in result.rest
 
@@ -144,7 +144,7 @@ def test_a_property_that_was_proved_before_is_missed(after: str, told: str) -> N
     """It was "Repaired and proved", green."""
     none = Drawdowns(properties=(Drawdown(name="prop_8", share=0.0, n=100),))
     entry = replace(outcome().watched[0], before="proved", after=after)
-    result = headline.said(outcome(drawdown=none, watched=(entry,), regressions=("prop_3",)))
+    result = headline.result_in_words(outcome(drawdown=none, watched=(entry,), regressions=("prop_3",)))
     assert (result.word, result.tone) == ("Proved, but with regressions", "warn")
     assert f"{told}: prop_3." in result.rest
     assert result.rest.count("prop_3") == 1
@@ -153,8 +153,8 @@ def test_a_property_that_was_proved_before_is_missed(after: str, told: str) -> N
 def test_newly_violating_points_are_no_good_news() -> None:
     """Nor are they where only samples see it."""
     kept, lost = (Drawdowns(properties=(Drawdown(name="prop_3", share=s, n=100_000),)) for s in (0.0, 1e-5))
-    assert headline.said(outcome(drawdown=kept, watched=())).tone == "good"
-    result = headline.said(outcome(drawdown=lost, watched=()))
+    assert headline.result_in_words(outcome(drawdown=kept, watched=())).tone == "good"
+    result = headline.result_in_words(outcome(drawdown=lost, watched=()))
     assert (result.tone, "of the sampled points of prop_3" in result.rest) == ("warn", True)
 
 
@@ -214,7 +214,7 @@ def test_the_json_reads_back_and_holds_the_outcome() -> None:
     again = record_from(SafetyReport, json.loads(dumps(report)))
     told = report.outcome.request  # of which the JSON says a part
     assert replace(again, outcome=replace(again.outcome, request=told, report=report.outcome.report)) == report
-    assert document(again) == document(report)
+    assert json_document(again) == json_document(report)
 
 
 def test_the_page_is_accessible() -> None:
@@ -306,7 +306,7 @@ def test_markdown_tables_keep_their_columns() -> None:
 
 
 def test_sarif_tells_the_original_from_the_repaired_network() -> None:
-    log = sarif(made_report())
+    log = sarif_log(made_report())
     (run,) = log["runs"]
     assert log["version"] == "2.1.0"
     before, after, kept = run["results"]
@@ -323,13 +323,13 @@ def test_sarif_tells_the_original_from_the_repaired_network() -> None:
 
 @pytest.mark.parametrize(("after", "kind", "level"), [("violated", "fail", "error"), ("unknown", "open", "none")])
 def test_sarif_suppresses_nothing_that_is_not_proved(after: str, kind: str, level: str) -> None:
-    (run,) = sarif(made_report(result="violated", properties=words(after)))["runs"]
+    (run,) = sarif_log(made_report(result="violated", properties=words(after)))["runs"]
     assert not any("suppressions" in result for result in run["results"])
     assert {(r["kind"], r["level"]) for r in run["results"][1:]} == {(kind, level)}
 
 
 def test_in_toto_binds_every_hash() -> None:
-    said = statement(made_report())
+    said = intoto_statement(made_report())
     assert (said["_type"], said["predicateType"]) == (
         "https://in-toto.io/Statement/v1",
         "urn:birdnn:attestation:repair:v1",
@@ -344,7 +344,7 @@ def test_in_toto_binds_every_hash() -> None:
 
 
 def test_in_toto_of_a_network_that_stays_speaks_about_it() -> None:
-    said = statement(made_report(result="nothing_to_repair", out=None, out_sha256=None, certificate=None))
+    said = intoto_statement(made_report(result="nothing_to_repair", out=None, out_sha256=None, certificate=None))
     assert said["subject"][0]["digest"] == {"sha256": "cd"}
     assert (said["predicate"]["networkAfter"], said["predicate"]["certificate"]) == (None, None)
 
@@ -371,10 +371,10 @@ def test_an_outcome_with_the_least_still_makes_every_page() -> None:
 def test_machines_hear_that_a_proof_alone_is_no_success(word: str, status: str, added: list[tuple[str, str]]) -> None:
     """The statement said "proved" of a wrecked network, and SARIF "pass" and no more."""
     report = made_report(behaviour_kept=word, watched=())
-    bound = statement(report)["predicate"]
+    bound = intoto_statement(report)["predicate"]
     assert (bound["behaviourKept"], bound["headline"]) == (word, report.summary.headline)
     assert bound["tone"] == report.summary.tone
-    (run,) = sarif(report)["runs"]
+    (run,) = sarif_log(report)["runs"]
     assert run["properties"]["behaviourKept"] == word
     assert [s["status"] for s in run["results"][0]["suppressions"]] == [status]
     found = [result for result in run["results"] if result["ruleId"] == "birdnn/behaviour"]

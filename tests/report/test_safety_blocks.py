@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 
 from birdnn.records import BlockRepair, GraphNode, SafetyReport
-from birdnn.report.intoto import statement
+from birdnn.report.intoto import intoto_statement
 from birdnn.report.pages import html_page, markdown_page
-from birdnn.report.sarif import sarif
+from birdnn.report.sarif import sarif_log
 from tests.report.block_outcomes import GRAPH, REPAIR, block_report, method, nothing_found, without_test
 from tests.report.outcomes import repair_outcome
 from tests.report.pages import Seen, checked_figures
@@ -161,7 +161,7 @@ def test_other_files_than_those_recorded_come_first() -> None:
 
 
 def test_sarif_never_passes_what_was_counted() -> None:
-    (run,) = sarif(block_report())["runs"]
+    (run,) = sarif_log(block_report())["runs"]
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == [
         "repair-examples", "validation-examples", "held-out-examples"
     ]  # fmt: skip
@@ -171,16 +171,16 @@ def test_sarif_never_passes_what_was_counted() -> None:
         place = result["locations"][0]["physicalLocation"]["artifactLocation"]
         assert run["artifacts"][place["index"]]["location"]["uri"] == place["uri"]
     perfect = replace(REPAIR, methods=(method("blocks", 1800, 0),))
-    last = sarif(block_report(perfect))["runs"][0]["results"][-1]
+    last = sarif_log(block_report(perfect))["runs"][0]["results"][-1]
     assert (last["kind"], last["level"]) == ("open", "none")
-    (stayed,) = sarif(block_report(nothing_found()))["runs"]
+    (stayed,) = sarif_log(block_report(nothing_found()))["runs"]
     assert {result["message"]["text"].split(" gets ")[0] for result in stayed["results"]} == {
         "The network before the repair"
     }
 
 
 def test_in_toto_binds_the_examples_and_claims_no_semantics() -> None:
-    bound = statement(block_report())["predicate"]
+    bound = intoto_statement(block_report())["predicate"]
     assert bound["semantics"] is None
     assert [entry["digest"]["sha256"] for entry in bound["examples"]] == ["repair0", "validation0", "test0"]
     assert (bound["examples"][2]["rightBefore"], bound["examples"][2]["rightAfter"]) == (4200, 4740)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from birdnn.records import CertificateFile, Drawdown, Drawdowns, Unknown
-from birdnn.report.tables import seconds
+from birdnn.report.tables import duration_text
 from birdnn.report.text import percent, repair_summary, verify_summary
 from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
@@ -135,7 +135,7 @@ def test_a_share_is_never_rounded_to_all_or_nothing(share: float, text: str) -> 
     ("value", "text"), [(0.041, "0.04 s"), (12.34, "12.3 s"), (245.2, "4 min 05 s"), (7260, "2 h 01 min")]
 )
 def test_durations(value: float, text: str) -> None:
-    assert seconds(value) == text
+    assert duration_text(value) == text
 
 
 def test_a_certificate_is_told_with_what_the_checker_says() -> None:

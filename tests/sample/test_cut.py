@@ -12,7 +12,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.formats.vnnlib import parse_property
 from birdnn.records import Unwatched
 from birdnn.sample.cut import Cut
-from birdnn.sample.draw import from_property
+from birdnn.sample.draw import draw_from_property
 from birdnn.sample.measures import UNIFORM, Continuous, Product, Samples
 from birdnn.sample.splitting import SplittingSettings, violation_probability
 from birdnn.sample.tally import Tally, union_margin
@@ -34,7 +34,7 @@ SUM = network_from_layers([([[1.0, 1.0]], [0.0])]).float()
 def test_draws_are_uniform_on_what_is_left() -> None:
     """A triangle: its first coordinate has density 2 (1 - x), and the point is never outside."""
     prop = related("(and (<= (+ X_0 X_1) 1) (>= Y_0 5))")
-    for x in (UNIFORM.draws(prop, generator(1)).take(20_000), *from_property(prop, 20_000, generator(2))):
+    for x in (UNIFORM.draws(prop, generator(1)).take(20_000), *draw_from_property(prop, 20_000, generator(2))):
         assert len(x) == 20_000
         assert bool((x.double().sum(1) <= 1).all())
         assert stats.kstest(x[:, 0].double().numpy(), stats.beta(1, 2).cdf).pvalue > 0.001
@@ -113,7 +113,7 @@ def test_next_to_nothing_is_left(formula: str) -> None:
     with pytest.raises(InputError, match=r"p: of 131,072 points of its boxes \d+ lie in the half-spaces"):
         UNIFORM.draws(prop, generator()).take(1000)
     with pytest.raises(InputError, match="state narrower bounds"):
-        from_property(prop, 1000, generator())
+        draw_from_property(prop, 1000, generator())
     narrower = related("(and (<= (+ X_0 X_1) 0.01) (>= Y_0 5))", high=("0.01", "0.01"))
     assert len(UNIFORM.draws(narrower, generator()).take(1000)) == 1000
 

@@ -9,7 +9,7 @@ import torch
 
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
-from birdnn.sample import distinct, evaluate, from_boxes, from_property, from_region
+from birdnn.sample import distinct_rows, draw_from_boxes, draw_from_property, draw_from_region, evaluate
 from birdnn.sample.draw import BATCH
 from birdnn.spec import Polytope, Property, Region, Row
 
@@ -35,19 +35,19 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_every_point_lies_in_the_exact_box() -> None:
     box = region(-0.1, 0.7)
-    points = from_region(box, 500, generator())
+    points = draw_from_region(box, 500, generator())
     assert points.dtype == torch.float32
     assert all(box.contains([float(v) for v in x]) for x in points)
 
 
 def test_a_seed_repeats_a_draw_and_another_does_not() -> None:
     box = region(0, 1)
-    assert torch.equal(from_region(box, 50, generator(3)), from_region(box, 50, generator(3)))
-    assert not torch.equal(from_region(box, 50, generator(3)), from_region(box, 50, generator(4)))
+    assert torch.equal(draw_from_region(box, 50, generator(3)), draw_from_region(box, 50, generator(3)))
+    assert not torch.equal(draw_from_region(box, 50, generator(3)), draw_from_region(box, 50, generator(4)))
 
 
 def test_regions_get_points_by_volume() -> None:
-    small, large = from_property(prop(region(0, 1), region(2, 5)), 1000, generator())
+    small, large = draw_from_property(prop(region(0, 1), region(2, 5)), 1000, generator())
     assert (len(small), len(large)) == (250, 750)
 
 
@@ -62,9 +62,9 @@ def test_batches_do_not_change_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_boxes_share_the_points() -> None:
     boxes = Boxes(torch.tensor([[0.0], [2.0]], dtype=torch.float64), torch.tensor([[1.0], [3.0]], dtype=torch.float64))
-    points = from_boxes(boxes, 10, generator())
+    points = draw_from_boxes(boxes, 10, generator())
     assert int((points < 1.5).sum()) == 5
 
 
 def test_distinct_drops_duplicates() -> None:
-    assert len(distinct(torch.tensor([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]]))) == 2
+    assert len(distinct_rows(torch.tensor([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]]))) == 2

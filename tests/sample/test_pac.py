@@ -19,8 +19,8 @@ from birdnn.sample.pac import (
     clopper_pearson,
     log_evidence,
     lower_limit,
-    reached,
-    shared,
+    may_stop,
+    shared_delta,
     upper_limit,
     zero_violation_epsilon,
     zero_violation_samples,
@@ -128,7 +128,7 @@ def test_what_is_no_share_is_refused(name: str, value: float) -> None:
 
 def test_statements_share_delta() -> None:
     """The union bound: the errors of all together are at most delta."""
-    assert 12 * shared(1e-3, 12) == pytest.approx(1e-3)
+    assert 12 * shared_delta(1e-3, 12) == pytest.approx(1e-3)
 
 
 # --- stopping when one likes
@@ -166,7 +166,7 @@ def ever_stops(rule: Rule) -> float:
 
 
 def overlooks_one(k: int, n: int, epsilon: float, delta: float) -> bool:
-    return reached(max(k - 1, 0), n, epsilon, delta)
+    return may_stop(max(k - 1, 0), n, epsilon, delta)
 
 
 def peeks(k: int, n: int, epsilon: float, delta: float) -> bool:
@@ -180,11 +180,11 @@ def is_plausible(errors: int) -> bool:
 
 
 def test_2000_simulated_runs_err_no_more_often_than_stated() -> None:
-    assert is_plausible(false_statements(reached, seed=1))
+    assert is_plausible(false_statements(may_stop, seed=1))
 
 
 def test_the_probability_of_ever_erring_is_at_most_delta() -> None:
-    assert 0.5 * DELTA < ever_stops(reached) <= DELTA
+    assert 0.5 * DELTA < ever_stops(may_stop) <= DELTA
 
 
 @pytest.mark.parametrize("mistaken", [overlooks_one, peeks])
@@ -195,8 +195,8 @@ def test_the_checks_of_stopping_see_a_mistake(mistaken: Rule) -> None:
 
 def test_without_violations_looking_costs_a_factor_of_two_in_delta() -> None:
     n = zero_violation_samples(1e-4, 1e-3 / 2)
-    assert reached(0, n, 1e-4, 1e-3)
-    assert not reached(0, zero_violation_samples(1e-4, 1e-3) - 1, 1e-4, 1e-3)
+    assert may_stop(0, n, 1e-4, 1e-3)
+    assert not may_stop(0, zero_violation_samples(1e-4, 1e-3) - 1, 1e-4, 1e-3)
 
 
 @given(n=st.integers(1, 10**6), k=st.integers(0, 100), delta=st.floats(1e-6, 0.5))
@@ -205,8 +205,8 @@ def test_anytime_limits_belong_to_the_rule(n: int, k: int, delta: float) -> None
     upper = anytime_upper(k, n, delta)
     assert upper >= upper_limit(k, n, delta) * (1 - 1e-9)  # what holds at all times is no tighter than at one
     if upper < 1:
-        assert reached(k, n, upper, delta)
-        assert not reached(k, n, upper * (1 - 1e-6), delta)
+        assert may_stop(k, n, upper, delta)
+        assert not may_stop(k, n, upper * (1 - 1e-6), delta)
     low, high = anytime_interval(k, n, delta)
     assert 0 <= low <= k / n <= high <= 1
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from birdnn.errors import InputError
-from birdnn.sample.scenario import closest_affine, scenario_epsilon, scenario_samples, variables
+from birdnn.sample.scenario import closest_affine, program_variables, scenario_epsilon, scenario_samples
 
 
 def test_known_number_of_samples() -> None:
     """2 / 0.01 (ln 1000 + 7) = 2781.55"""
-    assert variables(5) == 7
+    assert program_variables(5) == 7
     assert scenario_samples(0.01, 1e-3, 7) == 2782
 
 
@@ -68,7 +68,7 @@ def test_an_input_that_does_not_vary_and_a_constant_margin() -> None:
 def test_most_of_the_measure_lies_above() -> None:
     """The statement itself, many times over: at most epsilon lies below, but for a share of delta of the runs."""
     epsilon, delta, draw = 0.05, 0.1, np.random.default_rng(3)
-    n = scenario_samples(epsilon, delta, variables(2))
+    n = scenario_samples(epsilon, delta, program_variables(2))
     lower, upper = np.zeros(2), np.ones(2)
     fresh = draw.random((20_000, 2))
 

@@ -71,7 +71,7 @@ def test_the_check_sees_steps_that_are_not_reversible(monkeypatch: pytest.Monkey
             0, 1
         )
 
-    monkeypatch.setattr(splitting._Swarm, "_proposal", clamped)
+    monkeypatch.setattr(splitting._Swarm, "_propose_step", clamped)
     assert not is_near(split(corner(1e-8), 1)[0], 1e-8)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from birdnn.network import Interventions, Network
 from birdnn.sample.measures import UNIFORM, Samples
-from birdnn.sample.tally import KEPT, Tally, run, union_margin
+from birdnn.sample.tally import KEPT, Tally, evaluate_on_device, union_margin
 from tests.sample.cases import SUM, box, corner, float32, generator, prop
 
 
@@ -50,6 +50,6 @@ def test_a_batch_beyond_memory_is_halved() -> None:
         return SUM(x)
 
     x = torch.rand(10, 2)
-    assert torch.equal(run(Mock(spec=Network, side_effect=small), x), SUM(x))
+    assert torch.equal(evaluate_on_device(Mock(spec=Network, side_effect=small), x), SUM(x))
     with pytest.raises(torch.OutOfMemoryError):
-        run(Mock(spec=Network, side_effect=torch.OutOfMemoryError), x)
+        evaluate_on_device(Mock(spec=Network, side_effect=torch.OutOfMemoryError), x)

@@ -53,7 +53,7 @@ def test_it_comes_close_to_the_exact_minimum(seed: int) -> None:
     assert exact - 1e-3 <= reached <= exact + 0.05
 
 
-@pytest.mark.parametrize("left_out", ["_scattered", "_descend_all"])
+@pytest.mark.parametrize("left_out", ["_search_population", "_descend_all"])
 def test_each_half_finds_a_corner(left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Either search alone reaches a margin that only one corner has."""
     monkeypatch.setattr(_Hunt, left_out, lambda self, *points: points)
@@ -302,23 +302,23 @@ def test_the_first_attack_leaves_time_for_bounds() -> None:
     """Of a classifier every other class is a polytope, and an image has many inputs."""
     net = classifier()
     each = effort.multiplications(net)
-    few, many = (effort.first_of(net, count, AttackSettings(), "cpu").evaluations for count in (1, 90))
+    few, many = (effort.first_attack(net, count, AttackSettings(), "cpu").evaluations for count in (1, 90))
     assert few > many
     assert 90 * many * each <= 1.1 * effort._FIRST
-    assert effort.first_of(net, 10**6, AttackSettings(), "cpu").evaluations == 64
+    assert effort.first_attack(net, 10**6, AttackSettings(), "cpu").evaluations == 64
 
 
 def test_attacks_grow_up_to_the_whole_one() -> None:
     """Each is due once bounds have cost as much; where nothing is proved they follow one another."""
     net, whole = classifier(), AttackSettings()
-    first = effort.first_of(net, 3, whole, "cpu")
-    steps = effort.ladder(net, make_bound(net, SearchSettings()), first, whole)
+    first = effort.first_attack(net, 3, whole, "cpu")
+    steps = effort.attack_ladder(net, make_bound(net, SearchSettings()), first, whole)
     assert steps[0] == effort.Due(0.0, first)
     assert steps[-1].attack == whole
     for one, next_ in itertools.pairwise(steps):
         assert one.boxes < next_.boxes
         assert one.attack.evaluations < next_.attack.evaluations <= effort._GROWTH * one.attack.evaluations
-    rounds = [each.evaluations for each in itertools.islice(effort.rounds_of(net, 10**3, whole, "cpu"), 10)]
+    rounds = [each.evaluations for each in itertools.islice(effort.attack_rounds(net, 10**3, whole, "cpu"), 10)]
     assert rounds == sorted(rounds)
     assert rounds[0] * 1000 * effort.multiplications(net) <= effort._ATTACK
     assert rounds[-1] * 1000 * effort.multiplications(net) <= effort._HUNTS

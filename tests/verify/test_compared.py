@@ -16,7 +16,7 @@ from birdnn.pipeline.deciding import verify_files
 from birdnn.records import Proved, VerifySettings
 from birdnn.spec import Polytope, Property, Row
 from birdnn.verify import compared
-from birdnn.verify.compared import left_out, without_tail
+from birdnn.verify.compared import left_out_remark, without_tail
 from tests.bounds.builders import make_property
 from tests.formats.models import dense, model, node
 
@@ -57,7 +57,7 @@ def test_what_keeps_the_order_is_left_out(tail: tuple[str, ...]) -> None:
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
     polytope = ORDER.regions[0].unsafe[0]
     assert torch.equal(polytope.margin(front(x)) <= 0, polytope.margin(net(x)) <= 0)
-    assert {tail[0], tail[-1]} - {"Flatten"} <= set(left_out(net, ORDER, "real").replace(";", " ").split())
+    assert {tail[0], tail[-1]} - {"Flatten"} <= set(left_out_remark(net, ORDER, "real").replace(";", " ").split())
 
 
 def test_differences_are_those_of_the_logarithm_only() -> None:
@@ -84,11 +84,11 @@ def test_what_matters_stays(prop: Property, semantics, data: bytes) -> None:
     """A threshold, three outputs, an execution that may make equals of different numbers, another axis."""
     net = network_from_onnx(data)
     assert without_tail(net, prop, semantics) is net
-    assert left_out(net, prop, semantics) == ""
+    assert left_out_remark(net, prop, semantics) == ""
 
 
 def test_rows_are_what_they_were_when_this_was_written() -> None:
-    """A row with further terms, of inputs for instance, must be looked at by `compared._same` as well."""
+    """A row with further terms, of inputs for instance, must be looked at by `compared._survives_softmax` as well."""
     assert {field.name for field in fields(Row)} == {"coefficients", "bound", "strict"}
 
 
@@ -109,7 +109,7 @@ def test_decided_on_the_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     outcome = verify_files(tmp_path / "net.onnx", [prop], settings=VerifySettings(timeout_s=60))
     assert isinstance(outcome.verdicts[0].verdict, Proved)
     assert any("Softmax changes nothing" in line for line in outcome.notes)
-    monkeypatch.setattr(compared, "_same", lambda *_, **__: False)
+    monkeypatch.setattr(compared, "_survives_softmax", lambda *_, **__: False)
     other = verify_files(tmp_path / "net.onnx", [prop], settings=VerifySettings(timeout_s=60))
     assert not any("Softmax" in line for line in other.notes)
 

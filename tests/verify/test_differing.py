@@ -17,7 +17,7 @@ from birdnn.boxes import Boxes
 from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.network import Network
 from birdnn.verify import differing
-from birdnn.verify.differing import bound_of_difference, bounded_difference, boxes_needed
+from birdnn.verify.differing import bound_of_difference, boxes_needed, tighten_difference
 
 KINDS = "bias", "last", "all"
 
@@ -54,7 +54,7 @@ def sampled(before: Network, after: Network, radius: float, seed: int) -> Tensor
 def proved(before: Network, after: Network, radius: float, enough: float, boxes: float = 400) -> Any:
     bound, _ = bound_of_difference(before, after)
     wanted = torch.full((3, 2), enough, dtype=torch.float64)
-    return bounded_difference(bound, box(radius), wanted, batch=32, most_boxes=boxes)
+    return tighten_difference(bound, box(radius), wanted, batch=32, most_boxes=boxes)
 
 
 @settings(deadline=None, max_examples=40)
@@ -106,7 +106,7 @@ def test_the_estimate_is_of_the_size_of_the_search() -> None:
     largest = float(sampled(before, after, 2.0, 0).abs().amax())
     bound, _ = bound_of_difference(before, after)
     wanted = torch.full((3, 2), 1.05 * largest, dtype=torch.float64)
-    spent = bounded_difference(bound, box(2.0), wanted, batch=32)
+    spent = tighten_difference(bound, box(2.0), wanted, batch=32)
     assert spent is not None
     assert spent.complete
     told = boxes_needed(bound, box(2.0), wanted, torch.Generator().manual_seed(0), most=1e6)
@@ -146,7 +146,7 @@ def test_other_layers_are_bounded_each_by_itself() -> None:
     after, _ = pair(0, "all", activation="Tanh")
     bound, remark = bound_of_difference(before, after)
     assert "each network was bounded by itself" in remark.lower()
-    found = bounded_difference(bound, box(1.0), torch.full((3, 2), 0.1, dtype=torch.float64), batch=16, most_boxes=50)
+    found = tighten_difference(bound, box(1.0), torch.full((3, 2), 0.1, dtype=torch.float64), batch=16, most_boxes=50)
     assert found is not None
     change = sampled(before, after, 1.0, 0)
     assert (change <= found.upper).all()

@@ -113,7 +113,7 @@ def test_as_the_checker_evaluates(activation: str, dtype: type, tmp_path: Path) 
         path.write_bytes(
             layers_to_onnx(layers, activation, alpha=0.3 if activation in ("LeakyRelu", "Elu") else None, dtype=dtype)
         )
-        chain = read_network(files.read(path))
+        chain = read_network(files.read_file(path))
         x = draw.normal(size=sizes[0]).astype(np.float32)
         theirs = evaluate(chain, [Fraction(float(value)) for value in x])
         ours = enclosed(network_from_onnx(path.read_bytes(), check=False), x)

@@ -11,7 +11,7 @@ from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
-from birdnn.pipeline.claims import semantics_of
+from birdnn.pipeline.claims import network_semantics
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.reading import read_case
 from birdnn.records import CaseFiles, Proved, VerifySettings
@@ -46,7 +46,7 @@ def test_products_with_integers_have_none(data: bytes) -> None:
     with pytest.raises(MismatchError, match="choose semantics real"):
         verify(net, FAR, settings=SearchSettings(semantics="float32"), replays=[])
     assert isinstance(verify(net, FAR, settings=SearchSettings(semantics="real"), replays=[OnnxReplay(data)]), Proved)
-    assert semantics_of(net, None) == "real"
+    assert network_semantics(net, None) == "real"
     (told,) = net.notes
     assert told.startswith("DequantizeLinear makes 'w' of integers; a runtime may compute with these integers instead")
 

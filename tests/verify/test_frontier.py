@@ -19,7 +19,7 @@ from birdnn.records import Proved, RegionProof, Unknown, Verdict, Violated
 from birdnn.spec import Property, Region
 from birdnn.verify import verify
 from birdnn.verify.bounding import make_bound
-from birdnn.verify.frontier import Frontier, name_of, packed, unpacked
+from birdnn.verify.frontier import Frontier, pack_frontier, search_name, unpack_frontier
 from tests.bounds.builders import half_space, make_property, random_layers
 from tests.verify.cases import SHORT_ATTACK, Engine, Impatient, effort
 
@@ -41,13 +41,13 @@ class Kept:
         self.always, self.data, self.written = always, dict[str, bytes](), 0
 
     def read(self, name: str, regions: Sequence[Region]) -> Frontier | None:
-        return unpacked(name, self.data[name], regions) if name in self.data else None
+        return unpack_frontier(name, self.data[name], regions) if name in self.data else None
 
     def due(self) -> bool:
         return self.always
 
     def write(self, name: str, frontier: Frontier) -> None:
-        self.data[name], self.written = packed(name, frontier), self.written + 1
+        self.data[name], self.written = pack_frontier(name, frontier), self.written + 1
 
     def done(self, name: str) -> None:
         self.data.pop(name, None)
@@ -195,7 +195,7 @@ def test_what_does_not_fit_into_memory_is_not_kept_and_ends_nothing(
     net, prop = case()
     now = itertools.count(0.0, EVERY_S)
     keeper = FolderKeeper(tmp_path / "kept", now=lambda: next(now))
-    monkeypatch.setattr("birdnn.pipeline.keeping.packed", full)
+    monkeypatch.setattr("birdnn.pipeline.keeping.pack_frontier", full)
     same(asked(net, prop, keeper), asked(net, prop, None))
     assert keeper.failure.endswith("memory ran out")
 
@@ -213,7 +213,7 @@ def test_other_weights_are_another_search() -> None:
     """The file's digest does not see numbers that lie beside it: what is closed for some is open for others."""
     net, prop = case()
     bound = make_bound(net, effort())
-    name = name_of(net, prop, effort(), type(bound).__name__)
+    name = search_name(net, prop, effort(), type(bound).__name__)
     moved = network_from_onnx(layers_to_onnx(random_layers(7, (3, 24, 24, 2))), digest="as from a file")
     assert moved.sha256 == net.sha256
-    assert name != name_of(moved, prop, effort(), type(bound).__name__)
+    assert name != search_name(moved, prop, effort(), type(bound).__name__)

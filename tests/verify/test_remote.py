@@ -14,7 +14,7 @@ from birdnn import machines
 from birdnn.errors import EngineError, MismatchError
 from birdnn.machines import Cluster, Lost, cluster_at, fingerprint
 from birdnn.records import Proved, Unknown
-from birdnn.verify import remote, search, spread, verify
+from birdnn.verify import remote, spread, verify
 from birdnn.verify.remote import RayHelpers, helpers_at
 from tests import cluster as clusters
 from tests.verify.cases import SHORT_ATTACK, Engine, Impatient, effort
@@ -35,7 +35,7 @@ def nodes() -> Iterator[Any]:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "_MOST", 16)
     monkeypatch.setattr(spread, "_LEAST", 16)
-    monkeypatch.setattr(search, "PARTS", 4)
+    monkeypatch.setattr(spread, "PARTS", 4)
 
 
 def asked(helpers: RayHelpers | None, margin: float = 0.02, **changes):
@@ -81,7 +81,7 @@ class Killer(threading.Thread):
 @pytest.mark.usefixtures("soon")
 def test_a_worker_killed_at_work_costs_a_task(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost, nothing counts twice."""
-    monkeypatch.setattr(remote, "explored", clusters.slowly)
+    monkeypatch.setattr(remote, "explore_task", clusters.slowly)
     lost: list[Lost] = []
     right = Cluster.ended
 
@@ -106,7 +106,7 @@ def test_a_worker_killed_at_work_costs_a_task(nodes: Any, monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("soon")
 def test_a_node_lost_and_a_node_that_joins(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proof goes on with whoever is there."""
-    monkeypatch.setattr(remote, "explored", clusters.slowly)
+    monkeypatch.setattr(remote, "explore_task", clusters.slowly)
     third = nodes.add_node(num_cpus=2, include_dashboard=False, object_store_memory=100 << 20)
     with helpers_at(nodes.address) as helpers:
         assert helpers is not None
@@ -146,7 +146,7 @@ def test_limits_end_it_and_it_goes_on_from_there(nodes: Any) -> None:
 
 @pytest.mark.usefixtures("soon")
 def test_whatever_a_helper_raises_is_told(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "explored", clusters.refusing)
+    monkeypatch.setattr(remote, "explore_task", clusters.refusing)
     with helpers_at(nodes.address) as helpers, pytest.raises(MismatchError, match="no such thing"):
         asked(helpers)
 

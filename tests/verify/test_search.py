@@ -481,10 +481,10 @@ SEARCH_BUGS = {
         branching, "halve", lambda bound, batch, edge, right=work.halve: right(bound, batch, edge)[: len(batch)]
     ),
     "boxes beyond a batch lost": (
-        search, "take", lambda stack, wanted: [stack.pop()[:1], stack.clear()][0]
+        search, "take_batch", lambda stack, wanted: [stack.pop()[:1], stack.clear()][0]
     ),
     "regions taken for closed that are open": (
-        sifting, "left_open", lambda bound, suspects, together, stopped: []
+        sifting, "sift_by_bounds", lambda bound, suspects, together, stopped: []
     ),
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from birdnn.spec import Property
 from birdnn.verify import search, spread, verify
 from birdnn.verify.bounding import make_bound, root_of
 from birdnn.verify.recording import Recorder
-from birdnn.verify.spread import Errand, Explorer, Piece, Task, dealt
+from birdnn.verify.spread import Errand, Explorer, Piece, Task, deal_boxes
 from birdnn.verify.work import Work
 from tests.verify.cases import SHORT_ATTACK, Engine, Impatient, effort
 from tests.verify.hands import Hands
@@ -96,7 +96,7 @@ def test_what_a_task_gives_depends_on_the_task_alone() -> None:
 def test_dealing_loses_no_box_and_doubles_none(sizes: list[int], parts: int) -> None:
     numbers = itertools.count()
     stack = [numbered([next(numbers) for _ in range(size)]) for size in sizes]
-    found = dealt(stack, parts)
+    found = deal_boxes(stack, parts)
     assert sorted(n for work in found for n in work.node.tolist()) == list(range(sum(sizes)))
     assert len(found) == min(parts, sum(sizes))
     lengths = [len(work) for work in found]
@@ -208,10 +208,10 @@ BUGS = {
         Recorder, "add", lambda self, other, own, right=Recorder.add: _forgetful(self, other, own, right)
     ),
     "what a task leaves open is lost": (
-        spread, "dealt", lambda stack, parts: dealt(stack, parts)[1:]
+        spread, "deal_boxes", lambda stack, parts: deal_boxes(stack, parts)[1:]
     ),
     "a box is dealt twice": (
-        spread, "dealt", lambda stack, parts: [*dealt(stack, parts), *dealt(stack, parts)[:1]]
+        spread, "deal_boxes", lambda stack, parts: [*deal_boxes(stack, parts), *deal_boxes(stack, parts)[:1]]
     ),
     "a helper closes what it does not look at": (
         Explorer, "explore", lambda self, task, right=Explorer.explore: replace(right(self, task), left=[])

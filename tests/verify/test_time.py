@@ -36,7 +36,7 @@ def restless() -> tuple:
 def test_work_is_counted_not_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same budget in multiplications ends a search at the same box, on a machine that takes an hour for each."""
     net, prop = restless()
-    limits = settings_of(batch=32, max_work=300 * effort.box_work(net), give_up=True, timeout_s=float("inf"))
+    limits = settings_of(batch=32, max_work=300 * effort.backward_box_work(net), give_up=True, timeout_s=float("inf"))
     idle = verify(net, prop, settings=limits, replays=[Engine(net)])
     clock = itertools.count(0.0, 3600.0)
     monkeypatch.setattr(search, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
@@ -81,7 +81,7 @@ def test_an_attack_looks_at_the_clock_between_pieces(monkeypatch: pytest.MonkeyP
         net, prop.regions[0], settings=SETTINGS, generator=torch.Generator().manual_seed(0), stopped=lambda: True
     )
     assert len(points)
-    assert sum(evaluated) <= pieces.piece_of(net)
+    assert sum(evaluated) <= pieces.points_per_piece(net)
 
 
 def test_pieces_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_the_one_clause_that_is_violated_is_found() -> None:
 def test_many_polytopes_get_short_attacks() -> None:
     net = network_from_layers(triangle())
     hunts = [
-        effort.hunt_for(net, polytopes, regions, SETTINGS) for polytopes, regions in ((1, 1), (1000, 1), (9, 1000))
+        effort.hunt_effort(net, polytopes, regions, SETTINGS) for polytopes, regions in ((1, 1), (1000, 1), (9, 1000))
     ]
     assert hunts[0] == SETTINGS
     assert max(hunt.evaluations for hunt in hunts[1:]) < SETTINGS.evaluations / 10

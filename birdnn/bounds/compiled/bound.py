@@ -20,10 +20,10 @@ from birdnn.bounds.compiled import state
 from birdnn.bounds.compiled.trees import (
     TOGETHER,
     as_splits,
+    items_to_split,
     leave_out,
-    put_off,
+    postpone_trees,
     splittable,
-    to_split,
     undecided_neurons,
 )
 from birdnn.bounds.crown import CrownBound, CrownSettings
@@ -94,7 +94,7 @@ class CompiledBound(CrownBound):
     ) -> None:
         super().__init__(net, torch.device("cpu"), settings, semantics, record)
         self.threads = threads or torch.get_num_threads()
-        self._net = self._packed()
+        self._net = self._pack_net()
         self._rooms: dict[int, list[state.Scratch]] = {}
         # each neuron, and an item besides, has a row that goes through all weights at most
         weights = sum(layer.weight.numel() for layer in self._layer)
@@ -120,15 +120,15 @@ class CompiledBound(CrownBound):
         inherited, most = inherited[:, : 2 * self._neurons], inherited[:, 2 * self._neurons :]
         box, polytope = opened.nonzero(as_tuple=True)
         asked = state.Asked(
-            lower=_array(boxes.lower),
-            upper=_array(boxes.upper),
+            lower=_contiguous(boxes.lower),
+            upper=_contiguous(boxes.upper),
             # items stand box by box, as `nonzero` lists them: those of a box are a range
             first=np.concatenate([[0], np.cumsum(opened.sum(1).numpy())]),
             polytope=polytope.numpy(),
-            a=_array(question.a),
-            b=_array(question.b),
+            a=_contiguous(question.a),
+            b=_contiguous(question.b),
             closed=np.ascontiguousarray(question.closed.numpy()),
-            inherited=_array(inherited),
+            inherited=_contiguous(inherited),
         )
         found, left = self._room_for(asked)
         settings = self.settings
@@ -137,19 +137,19 @@ class CompiledBound(CrownBound):
         def part(begin: int, end: int, room: state.Scratch, stop: Any) -> None:
             loops.bound(self._net, asked, found, left, effort, room, (begin, end), stop)
 
-        self._all(len(boxes), question.b.shape[1], part)
+        self._run_in_parts(len(boxes), question.b.shape[1], part)
         # changed in place below, and a part of what the search handed in
         most = most.clone()
-        closed = self._split(loops, asked, found, left, most)
+        closed = self._split_neurons(loops, asked, found, left, most)
         choices = splits = None
         if self.record:
             choices = Choices(torch.from_numpy(found.multipliers), torch.from_numpy(found.slopes))
             splits = as_splits(closed, self._neurons)
         lower, plane, minimum, known = map(torch.from_numpy, (found.lower, found.plane, found.minimum, found.known))
         known = torch.cat([known, most], 1)
-        return BoundResult(box, polytope, lower, plane, minimum, known, choices, splits, self._left(left))
+        return BoundResult(box, polytope, lower, plane, minimum, known, choices, splits, self._left_of_boxes(left))
 
-    def _split(
+    def _split_neurons(
         self, loops: Any, asked: state.Asked, found: state.Found, left: state.Left, column: Tensor
     ) -> list[state.Closed]:
         """Prove items by splitting neurons, where few of them are undecided; ``column`` says how many, and is kept up
@@ -159,7 +159,7 @@ class CompiledBound(CrownBound):
             return []
         most, box = column[:, 0].numpy(), np.repeat(np.arange(len(column)), np.diff(asked.first))
         undecided = undecided_neurons(found)
-        items = to_split(found, left, box, undecided, most)
+        items = items_to_split(found, left, box, undecided, most)
         if not len(items):
             return []
         # one for each thread, found by the room that the thread has
@@ -173,13 +173,13 @@ class CompiledBound(CrownBound):
                 how = np.array([begin, end, split.steps, split.tried])
                 loops.close(self._net, asked, found, room, rooms[id(room)], closed, how, stop)
 
-            self._all(len(some), n_rows, part)
+            self._run_in_parts(len(some), n_rows, part)
             leave_out(left, closed)
-            put_off(closed, undecided, most)
+            postpone_trees(closed, undecided, most)
             parts.append(closed)
         return parts
 
-    def _left(self, left: state.Left) -> Left:
+    def _left_of_boxes(self, left: state.Left) -> Left:
         """What is left of the boxes that stay open."""
         parent = np.flatnonzero(left.opened.any(1))
         of_boxes = left.lower, left.upper, left.opened, left.score, left.edge, left.suspicious
@@ -194,10 +194,10 @@ class CompiledBound(CrownBound):
         loops = self._loops()
         if loops is None:
             return super().sensitivity(question, opened, inherited[:, : 2 * self._neurons])
-        rows = _array(opened.to(torch.float64) @ question.a.abs().sum(1))
+        rows = _contiguous(opened.to(torch.float64) @ question.a.abs().sum(1))
         out = np.empty((len(opened), int(self._net.shape[state.WIDTH, 0])))
         room = self._rooms_for(question.b.shape[1])[0]
-        loops.sensitivity(self._net, rows, _array(inherited[:, : 2 * self._neurons]), room, out)
+        loops.sensitivity(self._net, rows, _contiguous(inherited[:, : 2 * self._neurons]), room, out)
         return torch.from_numpy(out)
 
     def at_a_glance(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
@@ -240,10 +240,10 @@ class CompiledBound(CrownBound):
         )
         return found, left
 
-    def _all(self, boxes: int, n_rows: int, part: Callable[[int, int, state.Scratch, Any], None]) -> None:
+    def _run_in_parts(self, boxes: int, n_rows: int, part: Callable[[int, int, state.Scratch, Any], None]) -> None:
         """Call ``part`` for all boxes, a few at a time; raise `OutOfTime` as soon as it is over."""
         stop = np.zeros(1, np.int8)
-        parts = iter(_parts(boxes, self.threads))  # the threads share it
+        parts = iter(_shrinking_parts(boxes, self.threads))  # the threads share it
 
         def work(room: state.Scratch) -> None:
             for begin, end in parts:
@@ -266,14 +266,14 @@ class CompiledBound(CrownBound):
 
     def _rooms_for(self, n_rows: int) -> list[state.Scratch]:
         if n_rows not in self._rooms:
-            self._rooms[n_rows] = [state.scratch(self._net, n_rows) for _ in range(self.threads)]
+            self._rooms[n_rows] = [state.scratch_room(self._net, n_rows) for _ in range(self.threads)]
         return self._rooms[n_rows]
 
-    def _pairs(self, width: state.Integers) -> state.Integers:
+    def _block_sizes(self, width: state.Integers) -> state.Integers:
         """The last row of `Net.shape`, of layers of these widths: here they are those of one network."""
         return np.zeros_like(width)
 
-    def _packed(self) -> state.Net:
+    def _pack_net(self) -> state.Net:
         layers, activations = self._layer, self._activation
         width = np.array([layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)], np.int64)
         starts = [np.concatenate([[0], np.cumsum(sizes)]) for sizes in (width[1:] * width[:-1], width[1:])]
@@ -286,10 +286,10 @@ class CompiledBound(CrownBound):
             errors = [_least_error(a.kind, a.alpha) for a in activations]
         terms = [layer.terms for layer in layers]
         return state.Net(
-            shape=np.stack([width, *starts, kinds, self._pairs(width)]),
-            matrix=np.stack([_flat(m) for m in ([x.weight for x in layers], [x.size for x in layers],
+            shape=np.stack([width, *starts, kinds, self._block_sizes(width)]),
+            matrix=np.stack([_concatenate_flat(m) for m in ([x.weight for x in layers], [x.size for x in layers],
                                                 [x.weight for x in terms])]),
-            bias=np.stack([_flat(x.bias for x in layers), _flat(x.bias for x in terms)]),
+            bias=np.stack([_concatenate_flat(x.bias for x in layers), _concatenate_flat(x.bias for x in terms)]),
             layer=np.array([[getattr(layer, name) for layer in layers] for name in _OF_A_LAYER], np.float64),
             activation=np.array([[a.alpha for a in activations], errors], np.float64),
             lost=LOST64,
@@ -362,7 +362,7 @@ class _Loops:
             lost=LOST64,
             linear=False,
         )
-        room = state.scratch(net, 1)
+        room = state.scratch_room(net, 1)
         first, polytope, known = np.array([0, 1]), np.array([0]), np.array([[-np.inf, np.inf]])
         asked = state.Asked(-two, two, first, polytope, np.ones((1, 1, 1)), np.zeros((1, 1)), np.ones(1, bool), known)
         slopes, yes = np.empty((1, 1), np.float32), np.ones((1, 1), bool)
@@ -387,7 +387,7 @@ def _least_error(kind: str, alpha: float) -> float:
     return max(1.0, abs(alpha)) * (function.float32_error or 0.0)
 
 
-def _parts(boxes: int, threads: int) -> list[tuple[int, int]]:
+def _shrinking_parts(boxes: int, threads: int) -> list[tuple[int, int]]:
     """Parts of a batch, ever smaller ones: boxes are not alike, and who is done takes the next part.
 
     Source: guided self-scheduling, Polychronopoulos and Kuck 1987, doi:10.1109/TC.1987.5009495.
@@ -398,10 +398,10 @@ def _parts(boxes: int, threads: int) -> list[tuple[int, int]]:
     return list(pairwise(ends))
 
 
-def _array(tensor: Tensor) -> state.Floats:
+def _contiguous(tensor: Tensor) -> state.Floats:
     # another layout or type would be another signature, and half a minute of compiling
     return np.ascontiguousarray(tensor.numpy(), np.float64)
 
 
-def _flat(tensors: Iterable[Tensor]) -> state.Floats:
+def _concatenate_flat(tensors: Iterable[Tensor]) -> state.Floats:
     return np.concatenate([tensor.numpy().ravel() for tensor in tensors])

@@ -11,7 +11,7 @@ import numpy as np
 
 from birdnn.bounds.compiled.compiler import compiled
 from birdnn.bounds.compiled.lines import activation_value, copy, fill
-from birdnn.bounds.compiled.pairs import subtract
+from birdnn.bounds.compiled.pairs import fill_differences
 from birdnn.bounds.compiled.rows import push_forward
 from birdnn.bounds.compiled.state import (
     ALPHA,
@@ -158,8 +158,8 @@ def _edge(net: Net, asked: Asked, left: Left, i: int, sound: bool, s: Scratch) -
     if sound:
         for k in range(layers - 1, -1, -1):
             if k < layers - 1:
-                steepest(net, k, flow, s)
-            spread(net, k, flow, more)
+                flow_through_lines(net, k, flow, s)
+            flow_through_weights(net, k, flow, more)
             flow, more = more, flow
     else:
         # all inputs alike: the longest edge is cut
@@ -177,7 +177,7 @@ def _edge(net: Net, asked: Asked, left: Left, i: int, sound: bool, s: Scratch) -
 
 
 @compiled
-def steepest(net: Net, k: int, flow: Floats, s: Scratch) -> None:
+def flow_through_lines(net: Net, k: int, flow: Floats, s: Scratch) -> None:
     """A row of absolute values on activation ``k`` through its steeper upper line, in place."""
     for j in range(net.shape[WIDTH, k + 1]):
         place = net.shape[ROW, k] + j
@@ -185,7 +185,7 @@ def steepest(net: Net, k: int, flow: Floats, s: Scratch) -> None:
 
 
 @compiled
-def spread(net: Net, k: int, flow: Floats, out: Floats) -> None:
+def flow_through_weights(net: Net, k: int, flow: Floats, out: Floats) -> None:
     """``flow`` times the absolute weights of a layer."""
     n, m, at = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k]
     for x in range(m):
@@ -226,7 +226,7 @@ def _is_near(net: Net, asked: Asked, left: Left, i: int, s: Scratch) -> bool:
             if k < layers - 1:
                 z[j] = activation_value(net.shape[KIND, k], net.activation[ALPHA, k], z[j])
         # the third block is what the first two make of the point, not what its own rows say
-        subtract(net, k, z)
+        fill_differences(net, k, z)
         h, z = z, h
     for item in range(asked.first[i], asked.first[i + 1]):
         if left.closed[item]:

@@ -35,7 +35,7 @@ def compiled(function: _Function) -> _Function:
 
 def entrance(function: Any) -> Any:
     """A function that Python calls: its code, and that of all it calls, stays on disk where there is a place for it."""
-    function.__qualname__ = f"{function.__name__}_{_digest()}"
+    function.__qualname__ = f"{function.__name__}_{_hash_sources()}"
     try:
         return njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # neither beside the package nor in the user's cache
@@ -48,7 +48,7 @@ def is_on_disk(function: Any) -> bool:
     return folder is not None and any(Path(folder).glob(f"*{function.py_func.__qualname__}*.nbi"))
 
 
-def _digest() -> str:
+def _hash_sources() -> str:
     """Of all that goes into compiled code."""
     found = hashlib.sha256()
     # all files: an entrance has the code of everything that it calls in it, whichever file that is in

@@ -138,7 +138,7 @@ def _model_bound(inputs: int, used: int, s: Scratch, t: Tree) -> float:
     least = row[0]
     point[0] = 1.0
     for i in range(1, 1 + inputs):
-        # where the bound is attained: `climb` takes its derivatives there
+        # where the bound is attained: `ascend_model` takes its derivatives there
         point[i] = s.place[CENTRE, i - 1] - np.sign(row[i]) * s.place[RADIUS, i - 1]
         least += row[i] * point[i]
     for u in range(used):
@@ -146,18 +146,18 @@ def _model_bound(inputs: int, used: int, s: Scratch, t: Tree) -> float:
         for c in range(1 + inputs + u):
             z += t.rows[u, c] * point[c]
         line[Z, u] = z
-        point[1 + inputs + u] = line[SLOPE, u] * z + _height(u, t)
+        point[1 + inputs + u] = line[SLOPE, u] * z + _line_offset(u, t)
     return float(least)
 
 
 @compiled
-def _height(u: int, t: Tree) -> float:
+def _line_offset(u: int, t: Tree) -> float:
     """The offset of the line that was taken: only a chord has one."""
     return float(t.line[OFFSET, u]) if t.node[SIDE, u] == 0 and t.line[ARRIVED, u] < 0 else 0.0
 
 
 @compiled
-def climb(inputs: int, used: int, steps: int, all_of_it: bool, s: Scratch, t: Tree) -> float:
+def ascend_model(inputs: int, used: int, steps: int, all_of_it: bool, s: Scratch, t: Tree) -> float:
     """Better multipliers of sides, and with ``all_of_it`` slopes and multipliers of rows; the best bound, in the model.
 
     The best ones found are those at hand in the end. Sides are moved by a Polyak step towards what proves the item,
@@ -223,7 +223,7 @@ def _weigh(columns: int, size: float, s: Scratch, t: Tree) -> None:
 
 
 @compiled
-def _attained(inputs: int, used: int, s: Scratch, t: Tree) -> float:
+def _value_at_minimiser(inputs: int, used: int, s: Scratch, t: Tree) -> float:
     """What the combination, less multipliers of sides, is at the minimiser, whose activations are made exact."""
     rows, node = len(t.goal) - 2, t.node
     point, value = t.goal[rows + 1], 0.0
@@ -250,12 +250,14 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
     node, line = t.node, t.line
     error, before = t.score[0], t.score[1]
     lower = _model_bound(inputs, used, s, t)
-    if not _attained(inputs, used, s, t) > 0:
+    if not _value_at_minimiser(inputs, used, s, t) > 0:
         return -1, 0.0
     for u in range(used):
         z = line[Z, u]
         exact = z if z > 0 else line[STEEP, u] * z
-        error[u] = 0.0 if node[SIDE, u] != 0 else abs(line[ARRIVED, u] * (exact - line[SLOPE, u] * z - _height(u, t)))
+        error[u] = (
+            0.0 if node[SIDE, u] != 0 else abs(line[ARRIVED, u] * (exact - line[SLOPE, u] * z - _line_offset(u, t)))
+        )
     chosen, best = -1, 0.0
     copy(node[BETA], before, used)
     for _ in range(tried):
@@ -269,9 +271,9 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
         error[worst] = 0.0
         gain = 1.0
         for negative in range(2):
-            # both sides are tried from the same multipliers: `climb` leaves those that it found
+            # both sides are tried from the same multipliers: `ascend_model` leaves those that it found
             node[SIDE, worst] = -1.0 if negative == 0 else 1.0
-            bound = climb(inputs, used, _TRIAL, False, s, t)
+            bound = ascend_model(inputs, used, _TRIAL, False, s, t)
             copy(before, node[BETA], used)
             gain *= max(1e-6, min(bound, 0.0) - lower)  # beyond a proof there is nothing to gain
         node[SIDE, worst] = 0.0

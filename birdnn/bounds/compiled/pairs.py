@@ -41,13 +41,13 @@ _OUTWARD = 1e-12
 
 
 @compiled
-def own(net: Net, k: int) -> int:
+def network_neurons(net: Net, k: int) -> int:
     """How many neurons of layer ``k`` are those of networks: differences or slopes come behind."""
     return int(net.shape[WIDTH, k + 1] - net.shape[PAIR, k])
 
 
 @compiled
-def _bends(kind: int, alpha: float) -> int:
+def _convexity(kind: int, alpha: float) -> int:
     """See `birdnn.bounds.difference.convexity`."""
     if kind == RELU:
         return 1
@@ -78,13 +78,13 @@ def _slope_range(kind: int, alpha: float, lower: float, upper: float) -> tuple[f
 
 
 @compiled
-def _slants(net: Net, k: int, low: Floats, up: Floats, j: int) -> tuple[float, float, float, float]:
+def _gap_slopes(net: Net, k: int, low: Floats, up: Floats, j: int) -> tuple[float, float, float, float]:
     """Least and greatest slopes that bound difference ``j`` of layer ``k`` from below, then from above."""
     kind, alpha = net.shape[KIND, k], net.activation[ALPHA, k]
     a = net.shape[ROW, k] + j
     # of one network and its slopes there is no B: this is ``a`` again
-    b = a + own(net, k) - net.shape[PAIR, k]
-    bends = _bends(kind, alpha)
+    b = a + network_neurons(net, k) - net.shape[PAIR, k]
+    bends = _convexity(kind, alpha)
     if bends == 0:
         least, most = _slope_range(kind, alpha, min(low[a], low[b]), max(up[a], up[b]))
         return least, most, least, most
@@ -97,12 +97,12 @@ def _slants(net: Net, k: int, low: Floats, up: Floats, j: int) -> tuple[float, f
 @compiled
 def is_fixed(net: Net, k: int, low: Floats, up: Floats, j: int) -> bool:
     """Is difference ``j`` behind the activation a known multiple of the one before it?"""
-    least, most, lowest, steepest = _slants(net, k, low, up, j)
+    least, most, lowest, steepest = _gap_slopes(net, k, low, up, j)
     return bool(least == most and lowest == steepest and least == lowest)
 
 
 @compiled
-def _through(left: float, right: float, lower: float, upper: float) -> tuple[float, float]:
+def _gap_chord(left: float, right: float, lower: float, upper: float) -> tuple[float, float]:
     """The line through ``left * lower`` and ``right * upper``, or the one that is left on one side of zero."""
     if lower < 0 < upper:
         width = upper - lower
@@ -115,12 +115,12 @@ def find_gap_lines(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> Non
     """Lines around the differences behind activation ``k``, where it has any."""
     n, wide = net.shape[PAIR, k], net.shape[WIDTH, k + 1]
     for j in range(n):
-        d = net.shape[ROW, k] + own(net, k) + j
+        d = net.shape[ROW, k] + network_neurons(net, k) + j
         lower, upper, lines = low[d], up[d], s.neuron[:8, d]
-        least, most, lowest, steepest = _slants(net, k, low, up, j)
+        least, most, lowest, steepest = _gap_slopes(net, k, low, up, j)
         # of a negative difference the greatest multiple is lowest, of a positive one the least
-        lines[LOW], lines[LOW_OFFSET] = _through(most, least, lower, upper)
-        lines[UP], lines[UP_OFFSET] = _through(lowest, steepest, lower, upper)
+        lines[LOW], lines[LOW_OFFSET] = _gap_chord(most, least, lower, upper)
+        lines[UP], lines[UP_OFFSET] = _gap_chord(lowest, steepest, lower, upper)
         size = max(abs(lower), abs(upper))
         # a known multiple is a line through zero: what its slope is rounded by is paid with the row (`find_slack`)
         if not (least == most and lowest == steepest and least == lowest):
@@ -139,39 +139,39 @@ def find_gap_reach(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> Non
     """Bounds of the absolute differences behind activation ``k``, where it has any."""
     n = net.shape[PAIR, k]
     for j in range(n):
-        d = net.shape[ROW, k] + own(net, k) + j
-        least, most, lowest, steepest = _slants(net, k, low, up, j)
+        d = net.shape[ROW, k] + network_neurons(net, k) + j
+        least, most, lowest, steepest = _gap_slopes(net, k, low, up, j)
         slope = max(abs(least), abs(most), abs(lowest), abs(steepest)) * (1 + LINE_ROUNDINGS * FLOAT64)
-        s.place[REACH, own(net, k) + j] = slope * max(abs(low[d]), abs(up[d]))
+        s.place[REACH, network_neurons(net, k) + j] = slope * max(abs(low[d]), abs(up[d]))
 
 
 @compiled
-def agree(net: Net, k: int, low: Floats, up: Floats) -> None:
+def tighten_blocks(net: Net, k: int, low: Floats, up: Floats) -> None:
     """Let three blocks of layer ``k`` tighten each other: d is b - a, b is a + d, a is b - d."""
     n = net.shape[PAIR, k]
     # a network and its slopes: no third block that would follow from the other two
-    if own(net, k) == n:
+    if network_neurons(net, k) == n:
         return
     for j in range(n):
         a = net.shape[ROW, k] + j
         b, d = a + n, a + 2 * n
         # one after the other: what is tightened here tightens what follows
-        low[d], up[d] = max(low[d], _below(low[b] - up[a])), min(up[d], -_below(low[a] - up[b]))
-        low[b], up[b] = max(low[b], _below(low[a] + low[d])), min(up[b], -_below(-up[a] - up[d]))
-        low[a], up[a] = max(low[a], _below(low[b] - up[d])), min(up[a], -_below(low[d] - up[b]))
+        low[d], up[d] = max(low[d], _next_below(low[b] - up[a])), min(up[d], -_next_below(low[a] - up[b]))
+        low[b], up[b] = max(low[b], _next_below(low[a] + low[d])), min(up[b], -_next_below(-up[a] - up[d]))
+        low[a], up[a] = max(low[a], _next_below(low[b] - up[d])), min(up[a], -_next_below(low[d] - up[b]))
 
 
 @compiled
-def _below(value: float) -> float:
+def _next_below(value: float) -> float:
     """One float64 further down; minus infinity for what overflowed."""
     return float(np.nextafter(value, -np.inf)) if abs(value) < np.inf else -np.inf
 
 
 @compiled
-def subtract(net: Net, k: int, h: Floats) -> None:
+def fill_differences(net: Net, k: int, h: Floats) -> None:
     """Put the differences behind activation ``k`` at a point where they belong, in place."""
     n = net.shape[PAIR, k]
     # slopes at a point are not asked for: only differences belong to an input
-    if own(net, k) > n:
+    if network_neurons(net, k) > n:
         for j in range(n):
             h[2 * n + j] = h[n + j] - h[j]

@@ -133,7 +133,7 @@ def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
             s.constant[r] += total
             for j in range(m):
                 more[r, j] = 0.0
-        _multiply(net, layer, count, rows, more, s)
+        _multiply_layer(net, layer, count, rows, more, s)
         rows, more = more, rows
     if k % 2 == 0:  # the result lies in the other buffer
         for r in range(count):
@@ -141,7 +141,7 @@ def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
 
 
 @compiled
-def _multiply(net: Net, k: int, count: int, rows: Floats, out: Floats, s: Scratch) -> None:
+def _multiply_layer(net: Net, k: int, count: int, rows: Floats, out: Floats, s: Scratch) -> None:
     """Add rows times the layer's matrix to ``out``."""
     n, m = net.shape[PAIR, k], net.shape[PAIR, k - 1] if k > 0 else 0
     if n == 0 or m == 0:

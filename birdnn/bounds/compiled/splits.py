@@ -19,7 +19,7 @@ import numpy as np
 from birdnn.bounds.compiled.branch import proved
 from birdnn.bounds.compiled.compiler import compiled, entrance
 from birdnn.bounds.compiled.lines import copy, execution_error, find_lines
-from birdnn.bounds.compiled.model import choose_neuron, climb, find_model
+from birdnn.bounds.compiled.model import ascend_model, choose_neuron, find_model
 from birdnn.bounds.compiled.rows import (
     choose_lines,
     default_lines,
@@ -56,7 +56,7 @@ from birdnn.bounds.compiled.state import (
     Scratch,
     Tree,
 )
-from birdnn.bounds.compiled.step import place, settle, start
+from birdnn.bounds.compiled.step import measure_box, settle, start
 
 _SETTLED = 2.0**-20
 """Of what a leaf's plane varies by over its box: by so much it must be proved, since a checker rounds differently."""
@@ -94,7 +94,7 @@ def close(net: Net, asked: Asked, found: Found, s: Scratch, t: Tree, out: Closed
             return
         item, box = out.item[i], out.box[i]
         low, up = found.known[box, :neurons], found.known[box, neurons:]
-        place(asked, box, s)
+        measure_box(asked, box, s)
         sound = True
         # lines and slacks are made anew: the loops bounded other boxes of the batch since
         for k in range(layers - 1):
@@ -107,7 +107,7 @@ def close(net: Net, asked: Asked, found: Found, s: Scratch, t: Tree, out: Closed
         polytope = asked.polytope[item]
         a, b = asked.a[polytope], asked.b[polytope]
         leaf = Leaf(a, b, low, up, find_model(net, a, b, low, up, s, t))
-        lower = _search(net, leaf, s, t, out, i, part[2], part[3])
+        lower = _search_tree(net, leaf, s, t, out, i, part[2], part[3])
         if proved(lower, asked.closed[polytope], 0.0, 0.0):
             found.lower[item] = lower
         else:
@@ -115,7 +115,7 @@ def close(net: Net, asked: Asked, found: Found, s: Scratch, t: Tree, out: Closed
 
 
 @compiled
-def _search(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int, steps: int, tried: int) -> float:
+def _search_tree(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int, steps: int, tried: int) -> float:
     """Tree ``i``: the bound of its worst leaf; minus infinity where it has too many nodes, or a leaf stays open."""
     inputs, rows, node = net.shape[WIDTH, 0], len(leaf.b), t.node
     for u in range(leaf.undecided):
@@ -127,7 +127,7 @@ def _search(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int, step
     depth, nodes, leaves, worst = 0, 0, 0, np.inf
     while nodes + depth < out.neuron.shape[1]:  # each side that waits will be a leaf at least
         # the model decides where to look, `_leaf_bound` whether it is proved
-        lower = climb(inputs, leaf.undecided, steps, True, s, t)
+        lower = ascend_model(inputs, leaf.undecided, steps, True, s, t)
         sure = _leaf_bound(net, leaf, depth, s, t, out, i, leaves) if lower > 0 else -np.inf
         if sure > 0:
             worst = min(worst, sure)
@@ -177,7 +177,7 @@ def _leaf_bound(net: Net, leaf: Leaf, depth: int, s: Scratch, t: Tree, out: Clos
     for d in range(depth):
         u = t.path[0, d]
         # rounded before the bound is made, so that the leaf holds for what the certificate says
-        t.node[BETA, u] = out.beta[i, number, d] = _short(t.node[BETA, u])
+        t.node[BETA, u] = out.beta[i, number, d] = _round_beta(t.node[BETA, u])
     sure, parts = -np.inf, 1.0
     while not sure > 0 and parts <= _FINEST:
         sure = _rounded_bound(net, leaf, depth, parts, s, t)
@@ -213,7 +213,7 @@ def _rounded_bound(net: Net, leaf: Leaf, depth: int, parts: float, s: Scratch, t
 
 
 @compiled
-def _short(beta: float) -> float:
+def _round_beta(beta: float) -> float:
     """About the same number, of 8 digits, and one that float32 holds."""
     if not 2.0**-100 < beta < 2.0**100:
         return 0.0

@@ -174,7 +174,7 @@ class Scratch(NamedTuple):
     by: Integers
 
 
-def scratch(net: Net, polytope_rows: int) -> Scratch:
+def scratch_room(net: Net, polytope_rows: int) -> Scratch:
     """Room for one box of ``net``."""
     neurons, rows, widest = int(net.shape[ROW, -2]), int(net.shape[ROW, -1]), int(net.shape[WIDTH].max())
     return Scratch(

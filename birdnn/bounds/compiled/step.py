@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdnn.bounds.compiled.branch import find_left, proved, spread, steepest
+from birdnn.bounds.compiled.branch import find_left, flow_through_lines, flow_through_weights, proved
 from birdnn.bounds.compiled.compiler import compiled, entrance
 from birdnn.bounds.compiled.lines import copy, fill, find_lines, is_free
-from birdnn.bounds.compiled.pairs import agree, find_gap_lines, is_fixed, own
+from birdnn.bounds.compiled.pairs import find_gap_lines, is_fixed, network_neurons, tighten_blocks
 from birdnn.bounds.compiled.rows import (
     choose_lines,
     default_lines,
@@ -87,7 +87,7 @@ def bound(net: Net, asked: Asked, found: Found, left: Left, effort: Effort, s: S
             return
         # the results' own copy is tightened in place: `inherited` stays what it was
         copy(asked.inherited[i], found.known[i], 2 * neurons)
-        place(asked, i, s)
+        measure_box(asked, i, s)
         # once for all items of the box: these bounds do not depend on the rows
         sound = _inner_bounds(net, found.known[i, :neurons], found.known[i, neurons:], s, stop)
         for item in range(asked.first[i], asked.first[i + 1]):
@@ -133,14 +133,14 @@ def sensitivity(net: Net, open_rows: Floats, inherited: Floats, s: Scratch, out:
                 # lines of the inherited bounds, whatever they are: nothing is proved here
                 find_lines(net, k, inherited[i, :neurons], inherited[i, neurons:], s)
                 find_gap_lines(net, k, inherited[i, :neurons], inherited[i, neurons:], s)
-                steepest(net, k, flow, s)
-            spread(net, k, flow, more)
+                flow_through_lines(net, k, flow, s)
+            flow_through_weights(net, k, flow, more)
             flow, more = more, flow
         copy(flow, out[i], net.shape[WIDTH, 0])
 
 
 @compiled
-def place(asked: Asked, i: int, s: Scratch) -> None:
+def measure_box(asked: Asked, i: int, s: Scratch) -> None:
     """Centre, half widths with what rounding can hide, and absolute values of a box."""
     n = asked.lower.shape[1]
     for d in range(n):
@@ -159,9 +159,9 @@ def _inner_bounds(net: Net, low: Floats, up: Floats, s: Scratch, stop: Any) -> b
             return False
         if k == 0:
             _first_layer(net, low, up, s)
-            agree(net, k, low, up)
+            tighten_blocks(net, k, low, up)
         elif net.shape[PAIR, k] == 0:
-            _tighten(net, k, _needed(net, k, low, up, s, 0, net.shape[WIDTH, k + 1]), low, up, s, stop)
+            _tighten_neurons(net, k, _find_needed(net, k, low, up, s, 0, net.shape[WIDTH, k + 1]), low, up, s, stop)
         else:
             _tighten_pair(net, k, low, up, s, stop)
         for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
@@ -192,12 +192,12 @@ def _first_layer(net: Net, low: Floats, up: Floats, s: Scratch) -> None:
 
 
 @compiled
-def _needed(net: Net, k: int, low: Floats, up: Floats, s: Scratch, begin: int, end: int) -> int:
+def _find_needed(net: Net, k: int, low: Floats, up: Floats, s: Scratch, begin: int, end: int) -> int:
     """How many of the neurons ``begin <= j < end`` of a layer have an activation that is not yet linear; which ones."""
     first, kind, count = net.shape[ROW, k], net.shape[KIND, k], 0
     for j in range(begin, end):
         lower, upper = low[first + j], up[first + j]
-        until = 0.0 if kind in (RELU, LEAKY_RELU, ELU) else upper  # see `birdnn.bounds.rules.bent`
+        until = 0.0 if kind in (RELU, LEAKY_RELU, ELU) else upper  # see `birdnn.bounds.rules.is_bent`
         if lower < until and (upper > 0 or kind not in (RELU, LEAKY_RELU)):
             s.needed[count] = j
             count += 1
@@ -207,21 +207,21 @@ def _needed(net: Net, k: int, low: Floats, up: Floats, s: Scratch, begin: int, e
 @compiled
 def _tighten_pair(net: Net, k: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
     """Networks first: where they say what multiple a difference is, it need not be bounded."""
-    n, first = net.shape[PAIR, k], own(net, k)
-    _tighten(net, k, _needed(net, k, low, up, s, 0, first), low, up, s, stop)
-    agree(net, k, low, up)
+    n, first = net.shape[PAIR, k], network_neurons(net, k)
+    _tighten_neurons(net, k, _find_needed(net, k, low, up, s, 0, first), low, up, s, stop)
+    tighten_blocks(net, k, low, up)
     count = 0
     for j in range(n):
         d = net.shape[ROW, k] + first + j
         if not (is_fixed(net, k, low, up, j) and abs(low[d]) < np.inf and abs(up[d]) < np.inf):
             s.needed[count] = first + j
             count += 1
-    _tighten(net, k, count, low, up, s, stop)
-    agree(net, k, low, up)
+    _tighten_neurons(net, k, count, low, up, s, stop)
+    tighten_blocks(net, k, low, up)
 
 
 @compiled
-def _tighten(net: Net, k: int, count: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
+def _tighten_neurons(net: Net, k: int, count: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
     """Bound the first ``count`` of the neurons that are needed: two rows each, a few neurons together."""
     m, at, first = net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
     for begin in range(0, count, BLOCK // 2):
@@ -287,7 +287,7 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
 
 @compiled
 def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
-    """The rows of a polytope, weighed, as row ``place`` on the last activation: see `_FinalRows._start` of crown."""
+    """The rows of a polytope, weighed, as row ``place`` on the last activation: see `_FinalRows._start_rows` of crown."""
     layers = net.shape.shape[1] - 1
     k = layers - 1
     n, m, at, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
@@ -365,7 +365,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
         for k in range(layers):
             push_forward(net, k, h, z)
             if k < layers - 1:
-                _move(net, k, z, s, size)
+                _step_line_weights(net, k, z, s, size)
                 h, z = z, h
         if len(b) > 1:
             # half the step of slopes, as in the reference
@@ -374,7 +374,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
 
 
 @compiled
-def _move(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
+def _step_line_weights(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
     """One signed step of the line weights of a layer, and ``z`` through the lines that were taken, in place."""
     n = s.neuron
     for i in range(net.shape[WIDTH, k + 1]):
@@ -384,16 +384,16 @@ def _move(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
             z[i] = value * n[ABOVE, j] + n[ABOVE_OFFSET, j]
             gap = (n[UP2, j] - n[UP, j]) * value + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
             # down, as a negative row wants the upper line low
-            n[UP_WEIGHT, j] = coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
+            n[UP_WEIGHT, j] = round_weight(n[UP_WEIGHT, j] - size * np.sign(gap))
             continue
         z[i] = value * n[BELOW, j] + n[BELOW_OFFSET, j]
         if row > 0:
             gap = (n[LOW2, j] - n[LOW, j]) * value + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
-            n[LOW_WEIGHT, j] = coarse(n[LOW_WEIGHT, j] + size * np.sign(gap))
+            n[LOW_WEIGHT, j] = round_weight(n[LOW_WEIGHT, j] + size * np.sign(gap))
 
 
 @compiled
-def coarse(weight: float) -> float:
+def round_weight(weight: float) -> float:
     """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
     return float(np.rint(min(max(weight, 0.0), 1.0) * 4096) / 4096)
 

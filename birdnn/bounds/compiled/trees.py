@@ -38,7 +38,7 @@ def undecided_neurons(found: Found) -> Integers:
     return count
 
 
-def to_split(found: Found, left: Left, box: Integers, undecided: Integers, most: Floats) -> Integers:
+def items_to_split(found: Found, left: Left, box: Integers, undecided: Integers, most: Floats) -> Integers:
     """The items that are worth a tree: open, alone on their box, and few neurons undecided there, but not too few.
 
     Args:
@@ -53,7 +53,7 @@ def to_split(found: Found, left: Left, box: Integers, undecided: Integers, most:
     return items
 
 
-def put_off(trees: Closed, undecided: Integers, most: Floats) -> None:
+def postpone_trees(trees: Closed, undecided: Integers, most: Floats) -> None:
     """Where a tree was given up, the next one below waits for fewer undecided neurons: ``most`` of each box."""
     given_up = trees.box[trees.size == 0]
     # the halves inherit it: right below the same tree would most likely be given up again
@@ -72,12 +72,12 @@ def leave_out(left: Left, trees: Closed) -> None:
 
 def as_splits(parts: Sequence[Closed], neurons: int) -> NeuronSplits | None:
     """The trees of all parts; None where there are none."""
-    trees = [_of_part(part, neurons) for part in parts]
+    trees = [_columns_of_part(part, neurons) for part in parts]
     columns = [np.concatenate(column) for column in zip(*trees, strict=True)]
     return NeuronSplits(*map(torch.from_numpy, columns)) if len(columns) and len(columns[0]) else None
 
 
-def _of_part(part: Closed, neurons: int) -> tuple[np.ndarray, ...]:
+def _columns_of_part(part: Closed, neurons: int) -> tuple[np.ndarray, ...]:
     closed = np.nonzero(part.size)[0]
     size = part.size[closed]
     # a tree in which every split has two sides has one leaf more than splits

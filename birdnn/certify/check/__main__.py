@@ -14,19 +14,19 @@ from pathlib import Path
 from birdnn.certify.check import UNRUN, Rejected, Settings, check
 from birdnn.certify.check.apart import constants_apart
 from birdnn.certify.check.parts import Part
-from birdnn.certify.check.parts import accepted as part_accepted
+from birdnn.certify.check.parts import accepted_message as part_accepted
 from birdnn.errors import BirdnnError
 
 # As `BirdnnError.exit_status` is; nobody may take it for a verdict.
 _DEFECT = 5
 
 
-def _plain(text: str) -> str:
+def _escape_for_terminal(text: str) -> str:
     """No character of a file's name acts on the terminal."""
     return ascii(text)[1:-1]
 
 
-def _part(said: str) -> Part:
+def _parse_part(said: str) -> Part:
     number, of = (int(number) for number in said.split("/"))
     if not 0 <= number < of:
         raise ValueError(f"there is no part {said}")
@@ -49,25 +49,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--net", action="append", required=True, metavar="FILE", help=said)
     parser.add_argument("--prop", action="append", metavar="FILE", help="of the certificate; may be repeated")
     parser.add_argument("--before", metavar="FILE", help="say how far outputs are from those of this network, anywhere")
-    parser.add_argument("--most", type=_positive, metavar="D", help="with --before: reject what differs by more")
+    parser.add_argument("--most", type=_parse_positive, metavar="D", help="with --before: reject what differs by more")
     parser.add_argument("--arithmetic", choices=("float64", "exact"), default="float64")
     parser.add_argument("--sample", type=_at_least(1), metavar="N")
     parser.add_argument("--seed", type=_at_least(0), default=0)
-    parser.add_argument("--part", type=_part, metavar="N/M", help="only one of so many parts of the trees, from 0 on")
+    parser.add_argument(
+        "--part", type=_parse_part, metavar="N/M", help="only one of so many parts of the trees, from 0 on"
+    )
     parser.add_argument("certificate", nargs="?", metavar="CERTIFICATE")
     given = parser.parse_args(arguments)
     if given.before is None and (given.certificate is None or not given.prop):
         parser.error("what is to be checked? Give CERTIFICATE and --prop, or --before")
     if (given.certificate is None) != (not given.prop) or (given.most is not None and given.before is None):
         parser.error("CERTIFICATE and --prop belong together, and --most needs --before")
-    if (nets := _nets(given.net)) is None or (given.before is not None and isinstance(nets, dict)):
+    if (nets := _parse_nets(given.net)) is None or (given.before is not None and isinstance(nets, dict)):
         parser.error(
             "give one --net FILE, or a --net NAME=FILE for each network of a query, and no --before with these"
         )
     given.net = nets
     try:
         # The certificate decides first; how far the networks are apart is said only where it was accepted.
-        return (_judged(given) if given.certificate is not None else 0) or _compared(given)
+        return (_judge_certificate(given) if given.certificate is not None else 0) or _compare_networks(given)
     # Parts read this line by its beginning, see `parts.Others.left`.
     except Rejected as error:
         print(f"rejected: {error.reason}")
@@ -81,11 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _DEFECT
     except Exception as error:  # noqa: BLE001 - Python's own status for it would read as "rejected"
         told = "nothing is accepted or rejected; this program failed"
-        print(f"error: {told}: {type(error).__name__}: {_plain(str(error))}", file=sys.stderr)
+        print(f"error: {told}: {type(error).__name__}: {_escape_for_terminal(str(error))}", file=sys.stderr)
         return _DEFECT
 
 
-def _nets(said: list[str]) -> str | dict[str, str] | None:
+def _parse_nets(said: list[str]) -> str | dict[str, str] | None:
     """The file of the one network, or files by the names of several; None where it is neither."""
     found = dict[str, str]()
     for text in said:
@@ -97,7 +99,7 @@ def _nets(said: list[str]) -> str | dict[str, str] | None:
     return found if len(found) == len(said) else None
 
 
-def _positive(said: str) -> float:
+def _parse_positive(said: str) -> float:
     number = float(said)
     # Written so that NaN fails.
     if not (0 < number < float("inf")):
@@ -105,18 +107,19 @@ def _positive(said: str) -> float:
     return number
 
 
-def _compared(given: argparse.Namespace) -> int:
+def _compare_networks(given: argparse.Namespace) -> int:
     """What is known of the distance from another network, where that is asked for."""
     if given.before is None:
         return 0
     apart = constants_apart(given.before, given.net, given.most)
     said = ", ".join(repr(float(value)) for value in apart)
-    print(f"accepted: at every input the outputs are those of {_plain(Path(given.before).name)}, and constants more")
+    before = _escape_for_terminal(Path(given.before).name)
+    print(f"accepted: at every input the outputs are those of {before}, and constants more")
     print(f"constants, over the real numbers: {said}")
     return 0
 
 
-def _judged(given: argparse.Namespace) -> int:
+def _judge_certificate(given: argparse.Namespace) -> int:
     settings = Settings(arithmetic=given.arithmetic, sample=given.sample, seed=given.seed)
     accepted = check(given.net, given.prop, given.certificate, settings, part=given.part)
     if given.part is not None:
@@ -133,7 +136,7 @@ def _judged(given: argparse.Namespace) -> int:
         return 1
     print(f"accepted: {accepted.line()}" + (UNRUN if unrun else ""))
     for answer in accepted.answers:
-        print(f"{_plain(Path(answer.path).name)}: {answer.verdict}")
+        print(f"{_escape_for_terminal(Path(answer.path).name)}: {answer.verdict}")
     about = "as executed in float32" if accepted.semantics == "float32" else "over the real numbers"
     print(f"what is proved speaks about the network {about}")
     print(f"sha256 of the certificate: {accepted.sha256}")

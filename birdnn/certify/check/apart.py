@@ -27,11 +27,11 @@ def constants_apart(before: str | Path, after: str | Path, most: float | None = 
         FormatError, MismatchError: a file is no chain that this checker reads, or they have other inputs or outputs.
         Rejected: they differ by more than constants, of which this says nothing, or by more than `most`.
     """
-    one, other = (read_network(files.read(path)) for path in (before, after))
+    one, other = (read_network(files.read_file(path)) for path in (before, after))
     if (one.n_inputs, one.n_outputs) != (other.n_inputs, other.n_outputs):
         sizes = f"{one.n_inputs} inputs and {one.n_outputs} outputs, and {after} {other.n_inputs} and {other.n_outputs}"
         raise MismatchError(f"{before} has {sizes}: they cannot be compared")
-    if told := _different(one, other):
+    if told := _first_difference(one, other):
         raise Rejected(f"{told}, so that the networks differ by more than constants: of that nothing is said here")
     apart = tuple(other.layers[-1].bias - one.layers[-1].bias)
     worst = max(range(len(apart)), key=lambda output: abs(apart[output]))
@@ -40,7 +40,7 @@ def constants_apart(before: str | Path, after: str | Path, most: float | None = 
     return apart
 
 
-def _different(one: Chain, other: Chain) -> str:
+def _first_difference(one: Chain, other: Chain) -> str:
     """The first layer that differs in more than the last constants; empty where none does."""
     if len(one.layers) != len(other.layers):
         return f"they have {len(one.layers)} and {len(other.layers)} layers"

@@ -19,7 +19,7 @@ from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.layers import Network
 from birdnn.certify.check.lines import Floats, slope_range
 from birdnn.certify.check.pairs import FORMS
-from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.rounding import round_towards
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
@@ -106,8 +106,8 @@ class Region:
 
     def root(self) -> tuple[Floats, Floats]:
         """The box in float64, rounded outward."""
-        lower = [rounded(value, -np.inf) for value in self.lower]
-        return np.array(lower), np.array([rounded(value, np.inf) for value in self.upper])
+        lower = [round_towards(value, -np.inf) for value in self.lower]
+        return np.array(lower), np.array([round_towards(value, np.inf) for value in self.upper])
 
 
 def read_certificate(file: File) -> Certificate:
@@ -118,7 +118,9 @@ def read_certificate(file: File) -> Certificate:
         Rejected: it is no certificate of a version that this checker knows.
     """
     try:
-        data = json.loads(file.data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+        data = json.loads(
+            file.data.decode("utf-8"), object_pairs_hook=_dict_of_unique_keys, parse_constant=_refuse_non_finite
+        )
     except (ValueError, RecursionError) as error:
         raise FormatError(file.path, "", f"not a certificate: {error}") from None
     if not isinstance(data, dict) or data.get("format") != "birdnn certificate":
@@ -129,8 +131,12 @@ def read_certificate(file: File) -> Certificate:
         raise Rejected(f"version {short(version)} of the format is not known, only 1 to {VERSIONS[-1]}")
     named = "networks" if version == PAIRS else "network"
     keys = ("format", "version", "tool", named, "semantics", "assumptions", "proofs")
-    head = _fields(data, "the certificate", keys)
-    networks = _networks(head[named]) if version == PAIRS else {"": _about(head[named], named, ("file", "sha256"))}
+    head = _require_keys(data, "the certificate", keys)
+    networks = (
+        _read_networks(head[named])
+        if version == PAIRS
+        else {"": _read_file_entry(head[named], named, ("file", "sha256"))}
+    )
     assumptions, proofs = head["assumptions"], head["proofs"]
     if head["semantics"] not in ("real", "float32"):
         raise Rejected(f"semantics {short(head['semantics'])} is neither real nor float32")
@@ -145,11 +151,14 @@ def read_certificate(file: File) -> Certificate:
     return Certificate(head["tool"], version, hashes, head["semantics"], assumptions, tuple(proofs))
 
 
-def _networks(data: Any) -> dict[str, dict[str, Any]]:
+def _read_networks(data: Any) -> dict[str, dict[str, Any]]:
     """What is said of several networks, by their names in queries."""
     if not isinstance(data, list) or not data:
         raise Rejected("networks must be a list of objects")
-    found = {about["name"]: about for about in (_about(each, "a network", ("name", "file", "sha256")) for each in data)}
+    found = {
+        about["name"]: about
+        for about in (_read_file_entry(each, "a network", ("name", "file", "sha256")) for each in data)
+    }
     if len(found) < len(data) or "" in found:
         raise Rejected("a network has no name, or two have the same one")
     return found
@@ -171,8 +180,8 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
             *(["shared"] if certificate.version == PAIRS and last == "regions" else []),
             last,
         ]
-        _fields({key: proof[key] for key in proof if key != optional}, "a proof", keys)
-        about = _about(proof["property"], "property", ("name", "file", "sha256"))
+        _require_keys({key: proof[key] for key in proof if key != optional}, "a proof", keys)
+        about = _read_file_entry(proof["property"], "property", ("name", "file", "sha256"))
         if proof["verdict"] not in ("proved", "violated"):
             raise Rejected(f"verdict {short(proof['verdict'])} is neither proved nor violated")
         found += [proof] if about["sha256"] == sha256 else []
@@ -183,7 +192,7 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
 
 def read_input(proof: dict[str, Any], key: str, n_inputs: int, where: str) -> tuple[Fraction, ...]:
     """An input at which the property is violated, under ``key``: exact values of single-precision numbers."""
-    values = _numbers(proof[key], n_inputs, f"{where}: {key}")
+    values = _read_numbers(proof[key], n_inputs, f"{where}: {key}")
     # In this order: a number beyond the largest would become infinity, which is no fraction.
     if any(abs(value) > _LARGEST or Fraction(float(np.float32(float(value)))) != value for value in values):
         raise Rejected(f"{where}: {key} holds numbers that are not of single precision")
@@ -217,29 +226,32 @@ class _Reader:
 
     def region(self, data: Any) -> Region:
         more = ("intervals",) if self.version == _GRAPHS else ()
-        head = _fields(data, self.where, ("lower", "upper", "unsafe", *more, "axis", "cut", "faces", "items"))
+        head = _require_keys(data, self.where, ("lower", "upper", "unsafe", *more, "axis", "cut", "faces", "items"))
         n_inputs = self.network.n_inputs
-        lower, upper = (_numbers(head[side], n_inputs, f"{self.where}: {side}") for side in ("lower", "upper"))
+        lower, upper = (_read_numbers(head[side], n_inputs, f"{self.where}: {side}") for side in ("lower", "upper"))
         self._require(all(low <= high for low, high in zip(lower, upper, strict=True)), "its box is empty")
         self._require(isinstance(head["unsafe"], list), "unsafe must be a list of polytopes")
         # By powers of two, which is exact: rows of any size can be kept in float64 then.
-        scaled = [[row.scaled() for row in self._polytope(rows)] for rows in head["unsafe"]]
+        scaled = [[row.scaled() for row in self._read_polytope(rows)] for rows in head["unsafe"]]
         polytopes = tuple(tuple(row for row, _ in rows) for rows in scaled)
         forms = FORMS if self.version == PAIRS else 1
         # An item about two networks has a multiplier for each row in each form; the forms of a row are scaled alike.
         powers = [np.array([power for _, power in rows] * forms, dtype=np.int64) for rows in scaled]
-        axis, cut = self._column(head["axis"], "axis", self._place), self._column(head["cut"], "cut", "<f8")
+        axis, cut = (
+            self._read_column(head["axis"], "axis", self._place_dtype),
+            self._read_column(head["cut"], "cut", "<f8"),
+        )
         # One mark for all versions, so that nobody behind this line needs to know the width of a column.
-        axis[axis == np.iinfo(self._place).max] = LEAF
-        tree = self._tree(axis, cut)
+        axis[axis == np.iinfo(self._place_dtype).max] = LEAF
+        tree = self._read_tree(axis, cut)
         return Region(
             lower=lower,
             upper=upper,
             polytopes=polytopes,
-            intervals=self._intervals(head.get("intervals", [])),
+            intervals=self._read_intervals(head.get("intervals", [])),
             **tree,
-            **self._faces(head["faces"], len(axis)),
-            **self._items(head["items"], tree["sides"], powers),
+            **self._read_faces(head["faces"], len(axis)),
+            **self._read_items(head["items"], tree["sides"], powers),
         )
 
     def _require(self, holds: Any, what: str) -> None:
@@ -247,11 +259,11 @@ class _Reader:
             raise Rejected(f"{self.where}: {what}")
 
     @property
-    def _place(self) -> str:
+    def _place_dtype(self) -> str:
         """The type of columns that name inputs and neurons."""
         return "<u2" if self.version < 3 else "<u4"
 
-    def _intervals(self, data: Any) -> frozenset[int]:
+    def _read_intervals(self, data: Any) -> frozenset[int]:
         known = range(len(self.network.hidden))
         self._require(
             isinstance(data, list) and all(type(place) is int and place in known for place in data),
@@ -261,19 +273,19 @@ class _Reader:
         self._require(data == sorted(set(data)), "intervals are not sorted, or one stands there twice")
         return frozenset(data)
 
-    def _polytope(self, data: Any) -> tuple[Row, ...]:
+    def _read_polytope(self, data: Any) -> tuple[Row, ...]:
         self._require(isinstance(data, list), "a polytope must be a list of rows")
         rows = []
         for row in data:
-            fields = _fields(row, f"{self.where}: a row", ("coefficients", "bound", "strict"))
+            fields = _require_keys(row, f"{self.where}: a row", ("coefficients", "bound", "strict"))
             self._require(isinstance(fields["strict"], bool), "strict must be true or false")
-            coefficients = _numbers(fields["coefficients"], self.network.n_outputs, f"{self.where}: coefficients")
-            (bound,) = _numbers([fields["bound"]], 1, f"{self.where}: bound")
+            coefficients = _read_numbers(fields["coefficients"], self.network.n_outputs, f"{self.where}: coefficients")
+            (bound,) = _read_numbers([fields["bound"]], 1, f"{self.where}: bound")
             rows.append(Row(coefficients, bound, fields["strict"]))
         return tuple(rows)
 
-    def _column(self, data: Any, name: str, dtype: str) -> NDArray[Any]:
-        fields = _fields(data, f"{self.where}: {name}", ("dtype", "data"))
+    def _read_column(self, data: Any, name: str, dtype: str) -> NDArray[Any]:
+        fields = _require_keys(data, f"{self.where}: {name}", ("dtype", "data"))
         self._require(fields["dtype"] in _TYPES, f"column {name} has type {short(fields['dtype'])}")
         self._require(fields["dtype"] == dtype, f"column {name} must have type {dtype}")
         try:
@@ -289,7 +301,7 @@ class _Reader:
             return values.astype(np.float64)
         return values.astype(np.intp)
 
-    def _tree(self, axis: NDArray[Any], cut: NDArray[Any]) -> dict[str, Any]:
+    def _read_tree(self, axis: NDArray[Any], cut: NDArray[Any]) -> dict[str, Any]:
         node = np.nonzero(axis != LEAF)[0]
         # With the check of parents below this makes it a tree: every node but the first has one parent, before it.
         self._require(len(axis) == 2 * len(node) + 1, f"{len(node)} cuts do not make {len(axis)} nodes")
@@ -301,35 +313,38 @@ class _Reader:
         rank = np.cumsum(axis != LEAF) - 1
         self._require((node < 2 * rank[node] + 1).all(), "a node stands before its parent")
         parent = np.concatenate([np.zeros(1, np.intp), np.repeat(node, 2)])
-        return {"axis": axis, "cut": cut, "rank": rank, "parent": parent, "sides": _sides(axis, inputs)}
+        return {"axis": axis, "cut": cut, "rank": rank, "parent": parent, "sides": _count_splits_above(axis, inputs)}
 
-    def _faces(self, data: Any, nodes: int) -> dict[str, Any]:
-        fields = _fields(data, f"{self.where}: faces", ("node", "face", "at"))
-        node, face = self._column(fields["node"], "node", "<u4"), self._column(fields["face"], "face", self._place)
-        at = self._column(fields["at"], "at", "<f8")
+    def _read_faces(self, data: Any, nodes: int) -> dict[str, Any]:
+        fields = _require_keys(data, f"{self.where}: faces", ("node", "face", "at"))
+        node, face = (
+            self._read_column(fields["node"], "node", "<u4"),
+            self._read_column(fields["face"], "face", self._place_dtype),
+        )
+        at = self._read_column(fields["at"], "at", "<f8")
         self._require(len(node) == len(face) == len(at), "the columns of the faces differ in length")
         self._require((node < nodes).all() and (face < 2 * self.network.n_inputs).all(), "a face that does not exist")
-        self._require(_sorted(node, face), "the faces are not sorted, or one moves twice at a node")
+        self._require(_is_sorted(node, face), "the faces are not sorted, or one moves twice at a node")
         return {"face_node": node, "face": face, "face_at": at}
 
-    def _items(self, data: Any, sides: NDArray[np.intp], powers: list[NDArray[np.int64]]) -> dict[str, Any]:
+    def _read_items(self, data: Any, sides: NDArray[np.intp], powers: list[NDArray[np.int64]]) -> dict[str, Any]:
         types = {
             "node": "<u4",
             "polytope": "<u2",
             "multiplier": "<f4",
             "slopes": "<u4",
-            "neuron": self._place,
+            "neuron": self._place_dtype,
             "slope": "<f4",
         }
         types |= {"beta": "<f4"} if self.version in _SPLITTING else {}
-        fields = _fields(data, f"{self.where}: items", tuple(types))
-        columns = {name: self._column(fields[name], name, dtype) for name, dtype in types.items()}
+        fields = _require_keys(data, f"{self.where}: items", tuple(types))
+        columns = {name: self._read_column(fields[name], name, dtype) for name, dtype in types.items()}
         node, polytope, multiplier, counts, neuron, slope, *betas = columns.values()
         sizes = np.array([len(rows) for rows in powers], dtype=np.intp)
         self._require(len(node) == len(polytope) == len(counts), "the columns of the items differ in length")
         self._require((node < len(sides)).all() and (polytope < len(sizes)).all(), "an item of nothing that exists")
-        self._require(_sorted(node, polytope, twice=True), "the items are not sorted")
-        starts, slope_start = _starts(sizes[polytope]), _starts(counts)
+        self._require(_is_sorted(node, polytope, twice=True), "the items are not sorted")
+        starts, slope_start = _segment_starts(sizes[polytope]), _segment_starts(counts)
         self._require(starts[-1] == len(multiplier), "the multipliers are not one for each row")
         self._require(slope_start[-1] == len(neuron) == len(slope), "the slopes are not as many as the items say")
         self._require((multiplier >= 0).all(), "a multiplier is negative")
@@ -337,12 +352,12 @@ class _Reader:
         # one's. Without a positive one a plane of zeros would "close" a polytope of strict rows.
         positive = np.concatenate([[0], np.cumsum(multiplier > 0)])
         self._require((positive[starts[1:]] > positive[starts[:-1]]).all(), "the multipliers of an item are all 0")
-        self._slopes(np.repeat(np.arange(len(counts)), counts), neuron, slope)
-        beta, beta_start = betas[0] if betas else np.empty(0), _starts(sides[node])
+        self._require_valid_slopes(np.repeat(np.arange(len(counts)), counts), neuron, slope)
+        beta, beta_start = betas[0] if betas else np.empty(0), _segment_starts(sides[node])
         self._require(beta_start[-1] == len(beta), "the multipliers of sides are not one for each neuron split above")
         self._require((beta >= 0).all(), "a multiplier of a side is negative")
         power = np.concatenate([np.empty(0, np.int64), *(powers[number] for number in polytope)])
-        multiplier, scale = _of_scaled_rows(multiplier, power, starts)
+        multiplier, scale = _rescale_multipliers(multiplier, power, starts)
         # A plane times a power of two says the same, if all of its multipliers are scaled.
         beta = np.ldexp(beta, -np.repeat(scale, np.diff(beta_start)))
         return {
@@ -351,20 +366,20 @@ class _Reader:
             "neuron": neuron, "slope": slope, "beta": beta, "beta_start": beta_start,
         }  # fmt: skip
 
-    def _slopes(self, item: NDArray[np.intp], neuron: NDArray[np.intp], slope: Floats) -> None:
+    def _require_valid_slopes(self, item: NDArray[np.intp], neuron: NDArray[np.intp], slope: Floats) -> None:
         # Windows and differences have no slope that could be chosen.
         none = np.inf, -np.inf  # no slope is in this range
         known = [(none if activation is None else slope_range(activation), n) for activation, n in self.network.hidden]
         ranges = np.repeat(np.array([range_ for range_, _ in known]).reshape(-1, 2), [n for _, n in known], axis=0)
         self._require((neuron < len(ranges)).all(), "a slope of a neuron that does not exist")
-        self._require(_sorted(item, neuron), "the slopes of an item are not sorted, or a neuron has two")
+        self._require(_is_sorted(item, neuron), "the slopes of an item are not sorted, or a neuron has two")
         if len(neuron):
             low, high = ranges.T
             inside = (low[neuron] <= slope) & (slope <= high[neuron])
             self._require(inside.all(), "a slope outside of the range of the activation's derivative")
 
 
-def _sides(axis: NDArray[Any], inputs: int) -> NDArray[np.intp]:
+def _count_splits_above(axis: NDArray[Any], inputs: int) -> NDArray[np.intp]:
     """How many neurons are split above each node, level by level."""
     sides = np.zeros(len(axis), np.intp)
     begin, end = 0, 1
@@ -376,13 +391,13 @@ def _sides(axis: NDArray[Any], inputs: int) -> NDArray[np.intp]:
     return sides
 
 
-def _sorted(first: NDArray[np.intp], second: NDArray[np.intp], *, twice: bool = False) -> bool:
+def _is_sorted(first: NDArray[np.intp], second: NDArray[np.intp], *, twice: bool = False) -> bool:
     """Do the pairs increase? Strictly, unless one may stand ``twice``."""
     a, b = np.diff(first), np.diff(second)
     return bool(((a > 0) | ((a == 0) & ((b > 0) | (twice & (b == 0))))).all())
 
 
-def _of_scaled_rows(
+def _rescale_multipliers(
     multiplier: Floats, power: NDArray[np.int64], starts: NDArray[np.intp]
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Multipliers of rows that were divided by ``2**power``, those of an item together scaled to a largest of about 1.
@@ -405,26 +420,26 @@ def _of_scaled_rows(
     return np.ldexp(mantissa, below), most
 
 
-def _starts(counts: NDArray[np.intp]) -> NDArray[np.intp]:
+def _segment_starts(counts: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.concatenate([np.zeros(1, dtype=np.intp), np.cumsum(counts, dtype=np.intp)])
 
 
-def _fields(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
+def _require_keys(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
     if not isinstance(data, dict) or set(data) != set(keys):
         found = short(sorted(data)) if isinstance(data, dict) else type(data).__name__
         raise Rejected(f"{where} must have the keys {', '.join(keys)}, not {found}")
     return data
 
 
-def _about(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
+def _read_file_entry(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
     """Of a file: texts, the last of them a hash."""
-    fields = _fields(data, where, keys)
+    fields = _require_keys(data, where, keys)
     if not all(isinstance(text, str) for text in fields.values()) or not _SHA256.fullmatch(fields["sha256"]):
         raise Rejected(f"{where} must be described by texts and a sha256 of 64 lower-case hexadecimal digits")
     return fields
 
 
-def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
+def _read_numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
     if not isinstance(data, list) or len(data) != count:
         raise Rejected(f"{where} must be a list of {count} numbers")
     # Lengths first: the time to read a number grows faster than its length.
@@ -437,7 +452,7 @@ def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
         raise Rejected(f"{where}: {error}") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _dict_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # `json` keeps the last one of two, other readers the first.
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -445,5 +460,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(text: str) -> float:
+def _refuse_non_finite(text: str) -> float:
     raise ValueError(f"{text} is no number")

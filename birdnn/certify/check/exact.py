@@ -16,8 +16,8 @@ from flint import arb, ctx, fmpq, fmpz, fmpz_mat
 
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.layers import Activation, Chain
-from birdnn.certify.check.lines import Floats, bent, default_slopes, touching
-from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.lines import Floats, default_slopes, is_bent, touching_point
+from birdnn.certify.check.rounding import round_towards
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
@@ -92,7 +92,7 @@ class ExactEngine:
             # are cut off, and what they lose is paid as slack.
             longest = max((value.denominator.bit_length() for value in weight.reshape(-1)), default=1)
             bits = min(longest + _MORE_BITS, _LONGEST)
-            whole = [[fmpz(_floor(value, bits)) for value in row] for row in weight]
+            whole = [[fmpz(_floor_on_grid(value, bits)) for value in row] for row in weight]
             # Measured against what was really kept, so that nothing depends on how the cut-off rounds.
             lost = np.abs(
                 weight - np.array([[Fraction(int(v), 1 << bits) for v in row] for row in whole], dtype=object)
@@ -103,11 +103,17 @@ class ExactEngine:
                 # On the grid of the weights, as `planes` subtracts one's rows from the other's. Behind a ReLU h is not
                 # negative, so that this error is itself a function of h; elsewhere only |h| is bounded, and it is
                 # slack.
-                linear = _ceilings(layer.error_weight, bits), [_up(value) for value in layer.error_bias]
+                linear = (
+                    _ceilings_on_grid(layer.error_weight, bits),
+                    [_slack_ceiling(value) for value in layer.error_bias],
+                )
             elif single:
                 slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
-            bias = [rational(value) for value in layer.bias]
-            slack = _ceilings(slack_weight, _SLACK_BITS).transpose(), _ceilings(slack_bias[:, None], _SLACK_BITS)
+            bias = [fmpq_of_fraction(value) for value in layer.bias]
+            slack = (
+                _ceilings_on_grid(slack_weight, _SLACK_BITS).transpose(),
+                _ceilings_on_grid(slack_bias[:, None], _SLACK_BITS),
+            )
             self.layers.append(_Map(fmpz_mat(whole), whole, bits, bias, slack[0], slack[1].entries(), *linear))
 
     def start(self, rows: Rows, boxes: int) -> ExactPass:
@@ -128,7 +134,7 @@ class ExactPass:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
         # Rounded up here, and the weights of the slack above: a bound of an error must never shrink.
-        size = _ceilings([[_fraction(value) for value in box] for box in h], _SIZE_BITS)
+        size = _ceilings_on_grid([[_fraction_of_float(value) for value in box] for box in h], _SIZE_BITS)
         whole = (size * layer.slack_weight).tolist()
         scale = fmpz(1) << (_SLACK_BITS + _SIZE_BITS)
         self.slack.append(
@@ -144,61 +150,68 @@ class ExactPass:
         for sign in (1, -1):
             rows = [[sign * value for value in layer.rows[j]] for j in neuron]
             constant = [sign * layer.bias[j] - self.slack[k][i][j] for i, j in zip(box, neuron, strict=True)]
-            planes = self._to_inputs(k, _Planes(rows, layer.bits, constant), [self._of_box(int(i)) for i in box])
-            found.append(sign * self._minimum(planes, [side[box] for side in corners]))
+            planes = self._propagate_to_inputs(
+                k, _Planes(rows, layer.bits, constant), [self._lines_of_box(int(i)) for i in box]
+            )
+            found.append(sign * self._minimum_over_boxes(planes, [side[box] for side in corners]))
         return found[0], found[1]
 
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
         """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
-        low, high = self._slopes(k, l, u)
+        low, high = self._default_slopes(k, l, u)
         self.bounds.append((l, u, error))
         width = range(l.shape[1])
-        self.lines.append([[self._line(k, i, j, low[i, j], high[i, j]) for j in width] for i in range(len(l))])
+        self.lines.append(
+            [[self._lines_of_slopes(k, i, j, low[i, j], high[i, j]) for j in width] for i in range(len(l))]
+        )
 
-    def _slopes(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats]:
+    def _default_slopes(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats]:
         """Slopes of the default lines below and above, (boxes, neurons) each."""
         return default_slopes(self.engine.activations[k], l, u)
 
-    def _line(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
+    def _lines_of_slopes(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
         """The lines of slopes ``low`` and ``high``, both put on a grid."""
         # With ``z = weight @ h + bias + e`` and ``|e| <= slack``, a line ``s z + t`` is ``s (weight @ h) + (s bias +
         # t)``, moved by ``|s| slack`` to its safe side.
         layer, error = self.engine.layers[k], self.bounds[k][2]
-        bias, slack, wide = layer.bias[j], self.slack[k][i][j], number_of(error[i, j])
+        bias, slack, wide = layer.bias[j], self.slack[k][i][j], fmpq_of_float(error[i, j])
 
         def line(side: int, slope: float) -> tuple[fmpz, fmpz]:
-            whole = (number_of(slope) * _SLOPE_SCALE).floor()
+            whole = (fmpq_of_float(slope) * _SLOPE_SCALE).floor()
             s = fmpq(whole, _SLOPE_SCALE)
-            offset, room = self._extremes(k, i, j, s)[side] + s * bias, abs(s) * slack + wide
+            offset, room = self._gap_extremes(k, i, j, s)[side] + s * bias, abs(s) * slack + wide
             # The lower one is a floor, written as a ceiling.
-            return whole, _ceiling(offset + room) if side else -_ceiling(room - offset)
+            return whole, _offset_ceiling(offset + room) if side else -_offset_ceiling(room - offset)
 
         return *line(0, low), *line(1, high)
 
-    def _extremes(self, k: int, i: int, j: int, s: fmpq) -> tuple[fmpq, fmpq]:
-        """See `extremes`, of neuron ``j`` of layer ``k`` on box ``i``."""
+    def _gap_extremes(self, k: int, i: int, j: int, s: fmpq) -> tuple[fmpq, fmpq]:
+        """See `gap_extremes`, of neuron ``j`` of layer ``k`` on box ``i``."""
         l, u, _ = self.bounds[k]
-        return extremes(self.engine.activations[k], number_of(l[i, j]), number_of(u[i, j]), s)
+        return gap_extremes(self.engine.activations[k], fmpq_of_float(l[i, j]), fmpq_of_float(u[i, j]), s)
 
-    def _of_box(self, i: int) -> list[list[_Line]]:
+    def _lines_of_box(self, i: int) -> list[list[_Line]]:
         return [layer[i] for layer in self.lines]
 
     def planes(self, items: Items) -> _Planes:
         """Planes below the items' combinations: the certificate's multipliers, times exact rows."""
-        last, chosen = self.engine.layers[-1], [self._chosen(n, items) for n in range(len(items.box))]
+        last, chosen = self.engine.layers[-1], [self._lines_of_item(n, items) for n in range(len(items.box))]
         rows, sizes, constants = [], [], []
         for box, polytope, multipliers in zip(items.box, items.polytope, items.multipliers, strict=True):
             exact = self.rows.exact[polytope]
             # What follows pads polytopes of fewer rows.
-            weight = [number_of(value) for value in multipliers[: len(exact)]]
+            weight = [fmpq_of_float(value) for value in multipliers[: len(exact)]]
             sums = [
-                sum((w * rational(row.coefficients[o]) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+                sum((w * fmpq_of_fraction(row.coefficients[o]) for w, row in zip(weight, exact, strict=True)), fmpq(0))
                 for o in range(len(last.bias))
             ]
-            constant = -sum((w * rational(row.bound) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+            constant = -sum((w * fmpq_of_fraction(row.bound) for w, row in zip(weight, exact, strict=True)), fmpq(0))
             # Of rows that are combined the errors add up, whatever their signs: absolute values are combined, too.
             size = [
-                sum((w * abs(rational(row.coefficients[o])) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+                sum(
+                    (w * abs(fmpq_of_fraction(row.coefficients[o])) for w, row in zip(weight, exact, strict=True)),
+                    fmpq(0),
+                )
                 for o in range(len(last.bias))
             ]
             errors = last.error_bias or [fmpq(0)] * len(size)
@@ -207,20 +220,20 @@ class ExactPass:
             rows.append(sums)
             sizes.append(size)
             constants.append(constant)
-        scale = _common([value for row in (*rows, *sizes) for value in row])
+        scale = _common_denominator([value for row in (*rows, *sizes) for value in row])
         whole, wide = ([[(value * scale).p for value in row] for row in side] for side in (rows, sizes))
         # a common denominator that is no power of two goes into rows and constants alike: only signs count
-        on_inputs = _times(whole, last.weight)
+        on_inputs = _times_weight(whole, last.weight)
         if last.error is not None:
-            lost = _times(wide, last.error)
+            lost = _times_weight(wide, last.error)
             on_inputs = [[a - b for a, b in zip(*both, strict=True)] for both in zip(on_inputs, lost, strict=True)]
         planes = _Planes(on_inputs, last.bits, [constant * scale for constant in constants], scale)
-        return self._to_inputs(len(self.lines), planes, chosen, items)
+        return self._propagate_to_inputs(len(self.lines), planes, chosen, items)
 
-    def _chosen(self, n: int, items: Items) -> list[list[_Line]]:
+    def _lines_of_item(self, n: int, items: Items) -> list[list[_Line]]:
         """The lines of an item, layer by layer: its own slopes in place of the default ones."""
         i = int(items.box[n])
-        lines = self._of_box(i)
+        lines = self._lines_of_box(i)
         for k, (item, neuron, slope) in enumerate(items.slopes):
             act, (l, u, _) = self.engine.activations[k], self.bounds[k]
             mine = np.nonzero(item == n)[0]
@@ -231,11 +244,11 @@ class ExactPass:
                 j = int(neuron[at])
                 # Where the activation is linear a stored slope is ignored, as the float64 engine does: its own line is
                 # exact.
-                if bent(act, l[i : i + 1, j], u[i : i + 1, j])[0]:
-                    lines[k][j] = self._line(k, i, j, slope[at], slope[at])
+                if is_bent(act, l[i : i + 1, j], u[i : i + 1, j])[0]:
+                    lines[k][j] = self._lines_of_slopes(k, i, j, slope[at], slope[at])
         return lines
 
-    def _to_inputs(
+    def _propagate_to_inputs(
         self, k: int, planes: _Planes, lines: Sequence[list[list[_Line]]], items: Items | None = None
     ) -> _Planes:
         """From rows on the inputs of layer ``k`` to rows on the network's inputs; ``lines`` of each, and ``items``."""
@@ -256,46 +269,46 @@ class ExactPass:
                 passed.append(new)
                 more.append(fmpq(total, fmpz(1) << (bits + _OFFSET_BITS)))
             if items is not None and items.sides:
-                self._towards(m, items, planes.scale, passed, more, bits)
-            rows = _times(passed, layer.weight)
+                self._subtract_sides(m, items, planes.scale, passed, more, bits)
+            rows = _times_weight(passed, layer.weight)
             # The grid gets finer by each factor, so that nothing is ever rounded on the way.
             bits += _SLOPE_BITS + layer.bits
             constant = [a + b for a, b in zip(constant, more, strict=True)]
         return _Planes(rows, bits, constant, planes.scale)
 
-    def _towards(
+    def _subtract_sides(
         self, m: int, items: Items, scale: fmpz, rows: list[list[fmpz]], constant: list[fmpq], bits: int
     ) -> None:
         """Subtract the sides of layer ``m``, in place, from rows on ``weight @ h`` (times ``2**(bits + 53)``)."""
         sides, layer = items.sides[m], self.engine.layers[m]
         for item, j, side, at, beta in zip(sides.item, sides.neuron, sides.side, sides.at, sides.beta, strict=True):
-            whole = (number_of(beta) * _SLOPE_SCALE).floor()  # any number that is not negative will do
+            whole = (fmpq_of_float(beta) * _SLOPE_SCALE).floor()  # any number that is not negative will do
             rows[item][j] -= int(side) * (whole * scale << bits)
             # z is known up to the slack only, and what is subtracted must not be negative for any z of an execution.
-            distance = int(side) * (layer.bias[j] - number_of(at)) + self.slack[m][items.box[item]][j]
+            distance = int(side) * (layer.bias[j] - fmpq_of_float(at)) + self.slack[m][items.box[item]][j]
             constant[item] -= fmpq(whole, _SLOPE_SCALE) * scale * distance
 
     def minimum(self, planes: _Planes, which: Index, corners: Corners) -> Floats:
         """Minimum of the planes ``which`` over a box each, rounded down."""
         chosen = _Planes([planes.rows[n] for n in which], planes.bits, [planes.constant[n] for n in which])
-        return self._minimum(chosen, corners)
+        return self._minimum_over_boxes(chosen, corners)
 
-    def _minimum(self, planes: _Planes, corners: Sequence[Floats]) -> Floats:
+    def _minimum_over_boxes(self, planes: _Planes, corners: Sequence[Floats]) -> Floats:
         least = np.empty(len(planes.rows))
         for n, (row, lower, upper) in enumerate(zip(planes.rows, *corners, strict=True)):
             total = fmpq(0)
             for value, low, high in zip(row, lower, upper, strict=True):
-                total += value * number_of(low if value > 0 else high)
+                total += value * fmpq_of_float(low if value > 0 else high)
             total = total / (fmpz(1) << planes.bits) + planes.constant[n]
-            least[n] = rounded(Fraction(int(total.p), int(total.q)), -np.inf)
+            least[n] = round_towards(Fraction(int(total.p), int(total.q)), -np.inf)
         return least
 
 
-def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
+def gap_extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
     """A lower bound of the minimum and an upper bound of the maximum of ``activation(z) - s z`` over ``l .. u``."""
     zero = fmpq(0)
     if act.kind in ("relu", "leaky_relu"):
-        alpha = number_of(act.alpha)
+        alpha = fmpq_of_float(act.alpha)
         # Piecewise linear: extreme at an end or at the kink, whatever the slopes.
         found = [(z if z > 0 else alpha * z) - s * z for z in (l, u)] + ([zero] if l < 0 < u else [])
         return min(found), max(found)
@@ -304,33 +317,33 @@ def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
         ends = [z - s * z for z in (l, u)]
         return min(ends), max(ends)
     with ctx.workprec(PRECISION):
-        balls = [function(act, arb(z)) - arb(s) * arb(z) for z in (l, u)]
+        balls = [smooth_value(act, arb(z)) - arb(s) * arb(z) for z in (l, u)]
         low, high = min(ball_end(ball, -1) for ball in balls), max(ball_end(ball, 1) for ball in balls)
         if act.kind == "elu":
             # Convex for alpha between 0 and 1, the only ones that are read: the maximum is at an end.
-            return min(low, *_tangent(act, l, u, s, -1)), high
+            return min(low, *_tangent_bounds(act, l, u, s, -1)), high
         # Convex below zero, concave above: only on its own side may an extreme lie inside. Zero itself, where both
         # sides meet, is an end of what a tangent looks at.
         if l < 0:
-            low = min(low, *_tangent(act, l, min(u, zero), s, -1))
+            low = min(low, *_tangent_bounds(act, l, min(u, zero), s, -1))
         if u > 0:
-            high = max(high, *_tangent(act, max(l, zero), u, s, 1))
+            high = max(high, *_tangent_bounds(act, max(l, zero), u, s, 1))
         return low, high
 
 
-def _tangent(act: Activation, l: fmpq, u: fmpq, s: fmpq, side: int) -> list[fmpq]:
+def _tangent_bounds(act: Activation, l: fmpq, u: fmpq, s: fmpq, side: int) -> list[fmpq]:
     """What a tangent at some d leaves of ``activation(z) - s z`` at both ends, on a side where it is a bound."""
     # Float64 is good enough for a point of contact: a tangent at any other is a bound as well, only a worse one.
-    near = float(touching(act, *(np.array([float(value)]) for value in (l, u, s)))[0])
-    d = min(max(number_of(near), l), u)
+    near = float(touching_point(act, *(np.array([float(value)]) for value in (l, u, s)))[0])
+    d = min(max(fmpq_of_float(near), l), u)
     # At the kink every slope between alpha and 1 supports the function; the asked one is the best.
-    slope = min(max(s, number_of(act.alpha)), fmpq(1)) if act.kind == "elu" and d == 0 else None
+    slope = min(max(s, fmpq_of_float(act.alpha)), fmpq(1)) if act.kind == "elu" and d == 0 else None
     steep = _derivative(act, arb(d)) if slope is None else arb(slope)
-    touch = function(act, arb(d)) - arb(s) * arb(d)
+    touch = smooth_value(act, arb(d)) - arb(s) * arb(d)
     return [ball_end(touch + (steep - arb(s)) * arb(z - d), side) for z in (l, u)]
 
 
-def function(act: Activation, z: arb) -> arb:
+def smooth_value(act: Activation, z: arb) -> arb:
     """A smooth activation's value in a ball that holds it."""
     if act.kind == "elu":
         return z if z > 0 else arb(act.alpha) * _expm1(z) if z <= 0 else z.union(arb(act.alpha) * _expm1(z))
@@ -365,18 +378,18 @@ def evaluate(chain: Chain, x: Sequence[Fraction]) -> list[Any]:
         for layer in chain.layers:
             # All of a layer are balls, or none is.
             smooth = any(isinstance(value, arb) for value in h)
-            rows = [[_ball(v) for v in row] for row in layer.weight] if smooth else layer.weight
-            bias = [_ball(v) for v in layer.bias] if smooth else layer.bias
+            rows = [[_ball_of_fraction(v) for v in row] for row in layer.weight] if smooth else layer.weight
+            bias = [_ball_of_fraction(v) for v in layer.bias] if smooth else layer.bias
             h = [sum((w * v for w, v in zip(row, h, strict=True)), b) for row, b in zip(rows, bias, strict=True)]
             act = layer.activation
             if act is not None and act.kind in ("relu", "leaky_relu"):
-                h = [leaky(z, act.alpha) for z in h]
+                h = [leaky_relu(z, act.alpha) for z in h]
             elif act is not None:
-                h = [function(act, z if smooth else _ball(z)) for z in h]
+                h = [smooth_value(act, z if smooth else _ball_of_fraction(z)) for z in h]
     return h
 
 
-def leaky(z: Any, alpha: float) -> Any:
+def leaky_relu(z: Any, alpha: float) -> Any:
     if isinstance(z, Fraction):
         return z if z > 0 else Fraction(alpha) * z
     return z if z > 0 else arb(alpha) * z if z <= 0 else z.union(arb(alpha) * z)
@@ -387,34 +400,36 @@ def certainly_holds(row: Row, y: Sequence[Any]) -> bool:
     with ctx.workprec(_EVALUATION_PRECISION):
         # Of a ball only what holds for all its numbers is True: an unclear counterexample is none.
         if y and isinstance(y[0], arb):
-            total = sum((_ball(c) * v for c, v in zip(row.coefficients, y, strict=True)), arb(0)) - _ball(row.bound)
+            total = sum(
+                (_ball_of_fraction(c) * v for c, v in zip(row.coefficients, y, strict=True)), arb(0)
+            ) - _ball_of_fraction(row.bound)
             return bool(total < 0 if row.strict else total <= 0)
         return row.holds(sum((c * v for c, v in zip(row.coefficients, y, strict=True)), Fraction(0)))
 
 
-def _finite(value: Any) -> float:
+def _require_finite(value: Any) -> float:
     """An entry of an array."""
     if not np.isfinite(value):
         raise Rejected("a number beyond the range of float64: nothing is known there")
     return float(value)
 
 
-def _fraction(value: Any) -> Fraction:
+def _fraction_of_float(value: Any) -> Fraction:
     """An entry of an array, exactly."""
-    return Fraction(_finite(value))
+    return Fraction(_require_finite(value))
 
 
-def number_of(value: Any) -> fmpq:
+def fmpq_of_float(value: Any) -> fmpq:
     """An entry of an array, exactly."""
-    return fmpq(*_finite(value).as_integer_ratio())
+    return fmpq(*_require_finite(value).as_integer_ratio())
 
 
-def rational(value: Fraction) -> fmpq:
+def fmpq_of_fraction(value: Fraction) -> fmpq:
     return fmpq(value.numerator, value.denominator)
 
 
-def _ball(value: Fraction) -> arb:
-    return arb(rational(value))
+def _ball_of_fraction(value: Fraction) -> arb:
+    return arb(fmpq_of_fraction(value))
 
 
 def ball_end(ball: arb, side: int) -> fmpq:
@@ -425,26 +440,26 @@ def ball_end(ball: arb, side: int) -> fmpq:
     return (ball.upper() if side > 0 else ball.lower()).fmpq()
 
 
-def _floor(value: Fraction, bits: int) -> int:
+def _floor_on_grid(value: Fraction, bits: int) -> int:
     return (value.numerator << bits) // value.denominator
 
 
-def _ceilings(values: Any, bits: int) -> fmpz_mat:
+def _ceilings_on_grid(values: Any, bits: int) -> fmpz_mat:
     """Fractions times ``2**bits``, rounded up."""
-    return fmpz_mat([[fmpz(-_floor(-value, bits)) for value in row] for row in values])
+    return fmpz_mat([[fmpz(-_floor_on_grid(-value, bits)) for value in row] for row in values])
 
 
-def _ceiling(value: fmpq) -> fmpz:
+def _offset_ceiling(value: fmpq) -> fmpz:
     """An offset on its grid, rounded up."""
     return (value * _OFFSET_SCALE).ceil()
 
 
-def _up(value: Fraction) -> fmpq:
+def _slack_ceiling(value: Fraction) -> fmpq:
     """Not below ``value``."""
-    return fmpq(-_floor(-value, _SLACK_BITS), fmpz(1) << _SLACK_BITS)
+    return fmpq(-_floor_on_grid(-value, _SLACK_BITS), fmpz(1) << _SLACK_BITS)
 
 
-def _common(values: Sequence[fmpq]) -> fmpz:
+def _common_denominator(values: Sequence[fmpq]) -> fmpz:
     """The least common multiple of all denominators."""
     scale = fmpz(1)
     for value in values:
@@ -453,5 +468,5 @@ def _common(values: Sequence[fmpq]) -> fmpz:
     return scale
 
 
-def _times(rows: list[list[fmpz]], weight: fmpz_mat) -> list[list[fmpz]]:
+def _times_weight(rows: list[list[fmpz]], weight: fmpz_mat) -> list[list[fmpz]]:
     return (fmpz_mat(rows) * weight).tolist() if rows else []

@@ -38,7 +38,7 @@ class File:
     sha256: str
 
 
-def read(path: str | Path, limit: int | None = None) -> File:
+def read_file(path: str | Path, limit: int | None = None) -> File:
     """Read a file, plain or gzip.
 
     Raises:
@@ -54,7 +54,7 @@ def read(path: str | Path, limit: int | None = None) -> File:
             stored = file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise FormatError(str(path), "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    data = unpacked(stored, str(path), limit) if stored.startswith(b"\x1f\x8b") else stored
+    data = unpack_gzip(stored, str(path), limit) if stored.startswith(b"\x1f\x8b") else stored
     if not data:
         raise FormatError(str(path), "", "the file is empty")
     if max(len(stored), len(data)) > limit:
@@ -62,7 +62,7 @@ def read(path: str | Path, limit: int | None = None) -> File:
     return File(str(path), data, hashlib.sha256(stored).hexdigest())
 
 
-def unpacked(stored: bytes, path: str, limit: int) -> bytes:
+def unpack_gzip(stored: bytes, path: str, limit: int) -> bytes:
     """One gzip member, never more than one byte beyond the limit: what unpacks to more is no certificate."""
     # 31: gzip with its header and checksum, and nothing else that zlib could read.
     machine = zlib.decompressobj(wbits=31)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from birdnn.certify.check.layers import Chain
-from birdnn.certify.check.lines import Floats, bent, default_slopes, offsets
-from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, near, up
+from birdnn.certify.check.lines import Floats, default_slopes, is_bent, line_offsets
+from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, round_towards_zero, round_up
 from birdnn.certify.check.tree import Items, Rows
 
 _ROWS_AT_ONCE = 256
@@ -62,16 +62,19 @@ class FloatEngine:
         self.layers = []
         self.last_error: tuple[Floats, Floats] | None = None
         for layer in chain.layers:
-            weight, bias = near(layer.weight), near(layer.bias)
+            weight, bias = round_towards_zero(layer.weight), round_towards_zero(layer.bias)
             # Rounding is paid in the layer where it arises, as slack. A weight that was rounded to zero may meet h of
             # any size below `HUGE`: the constants pay for these, and keep infinity times zero from being NaN.
             slack_weight, slack_bias = self.gamma * np.abs(weight) + 2.0**-1000, self.gamma * np.abs(bias) + TINY
             # Behind a ReLU h is not negative, so that an execution's error is a linear function of it: `planes`
             # subtracts that, which is far less than a bound over the box where rows cancel.
             if single and layer is chain.layers[-1] and chain.ends_in_relu:
-                self.last_error = up(layer.error_weight), up(layer.error_bias)
+                self.last_error = round_up(layer.error_weight), round_up(layer.error_bias)
             elif single:
-                slack_weight, slack_bias = slack_weight + up(layer.error_weight), slack_bias + up(layer.error_bias)
+                slack_weight, slack_bias = (
+                    slack_weight + round_up(layer.error_weight),
+                    slack_bias + round_up(layer.error_bias),
+                )
             self.layers.append(_Map(weight, bias, np.abs(weight), slack_weight, slack_bias))
 
     def start(self, rows: Rows, boxes: int) -> FloatPass:
@@ -115,8 +118,8 @@ class FloatPass:
             rows = np.stack([layer.weight[j], -layer.weight[j]])
             constant = np.stack([layer.bias[j], -layer.bias[j]]) - self.slack[k][i, j]
             for m in range(k - 1, -1, -1):
-                rows, constant = self._back(m, rows, constant, self.lines[m].of(i))
-            both = self._minimum(rows, constant, corners[0][i], corners[1][i])
+                rows, constant = self._propagate_layer(m, rows, constant, self.lines[m].of(i))
+            both = self._minimum_over_boxes(rows, constant, corners[0][i], corners[1][i])
             low[part], high[part] = both[0], -both[1]
         return low, high
 
@@ -137,25 +140,25 @@ class FloatPass:
 
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
         """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
-        low, below, high, above = self._around(k, l, u)
+        low, below, high, above = self._default_lines(k, l, u)
         self.bounds.append((l, u, error))
         bias = self.engine.layers[k].bias
         self.lines.append(
             _Lines(
                 low,
-                self._shifted(below, low, bias, self.slack[k], error, -1.0),
+                self._safe_offset(below, low, bias, self.slack[k], error, -1.0),
                 high,
-                self._shifted(above, high, bias, self.slack[k], error, 1.0),
+                self._safe_offset(above, high, bias, self.slack[k], error, 1.0),
             )
         )
 
-    def _around(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def _default_lines(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Slope and offset of the default lines below, then of those above, as functions of pre-activations."""
         act = self.engine.activations[k]
         low, high = default_slopes(act, l, u)
-        return low, offsets(act, l, u, low)[0], high, offsets(act, l, u, high)[1]
+        return low, line_offsets(act, l, u, low)[0], high, line_offsets(act, l, u, high)[1]
 
-    def _shifted(
+    def _safe_offset(
         self, offset: Floats, slope: Floats, bias: Floats, slack: Floats, error: Floats, side: float
     ) -> Floats:
         """The offset of a line as a function of ``weight @ h``, moved to the safe side (up where ``side`` is 1)."""
@@ -182,10 +185,12 @@ class FloatPass:
             constant -= wide @ self.engine.last_error[1] * (1 + 2.0**-40)
         rows, constant = rows[None], constant[None]
         for m in range(len(self.lines) - 1, -1, -1):
-            rows, constant = self._back(m, rows, constant, self._chosen(m, items), self._towards(m, items))
+            rows, constant = self._propagate_layer(
+                m, rows, constant, self._lines_of_items(m, items), self._side_terms(m, items)
+            )
         return rows[0], constant[0]
 
-    def _towards(self, m: int, items: Items) -> tuple[Floats, Floats] | None:
+    def _side_terms(self, m: int, items: Items) -> tuple[Floats, Floats] | None:
         """What the sides of layer ``m`` add to rows on ``weight @ h`` (items, neurons) and to constants (items,)."""
         if not items.sides or not len(items.sides[m].item):
             return None
@@ -201,7 +206,7 @@ class FloatPass:
         np.subtract.at(constant, sides.item, signed * (bias - sides.at) + sides.beta * wide)
         return rows, constant
 
-    def _chosen(self, m: int, items: Items) -> _Lines:
+    def _lines_of_items(self, m: int, items: Items) -> _Lines:
         """The lines of layer ``m`` for each item, its own slopes in place of the default ones."""
         lines = self.lines[m].of(items.box)
         item, neuron, slope = items.slopes[m]
@@ -210,17 +215,17 @@ class FloatPass:
         act, box = self.engine.activations[m], items.box[item]
         l, u, error = (side[box, neuron] for side in self.bounds[m])
         # Where the activation is linear its own line stays: a stored slope would only be worse.
-        keep = bent(act, l, u)
+        keep = is_bent(act, l, u)
         item, neuron, slope = item[keep], neuron[keep], slope[keep]
         l, u, error = l[keep], u[keep], error[keep]
-        below, above = offsets(act, l, u, slope)
+        below, above = line_offsets(act, l, u, slope)
         slack, bias = self.slack[m][items.box[item], neuron], self.engine.layers[m].bias[neuron]
         lines.low[item, neuron] = lines.up[item, neuron] = slope
-        lines.low_offset[item, neuron] = self._shifted(below, slope, bias, slack, error, -1.0)
-        lines.up_offset[item, neuron] = self._shifted(above, slope, bias, slack, error, 1.0)
+        lines.low_offset[item, neuron] = self._safe_offset(below, slope, bias, slack, error, -1.0)
+        lines.up_offset[item, neuron] = self._safe_offset(above, slope, bias, slack, error, 1.0)
         return lines
 
-    def _back(
+    def _propagate_layer(
         self, m: int, rows: Floats, constant: Floats, lines: _Lines, more: tuple[Floats, Floats] | None = None
     ) -> tuple[Floats, Floats]:
         """From rows (sides, n, out) on the outputs of layer ``m``'s activation to rows on the layer's inputs.
@@ -241,10 +246,10 @@ class FloatPass:
 
     def minimum(self, planes: tuple[Floats, Floats], which: np.ndarray, corners: tuple[Floats, Floats]) -> Floats:
         """Minimum of the planes ``which`` over a box each, rounded down; minus infinity where nothing is known."""
-        least: Floats = self._minimum(planes[0][which][None], planes[1][which][None], *corners)[0]
+        least: Floats = self._minimum_over_boxes(planes[0][which][None], planes[1][which][None], *corners)[0]
         return least
 
-    def _minimum(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
+    def _minimum_over_boxes(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
         wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + TINY
         negative = np.minimum(rows, 0.0)
         least = np.einsum("srn,rn->sr", rows - negative, lower - wide)

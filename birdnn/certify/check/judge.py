@@ -29,11 +29,11 @@ from birdnn.certify.check.floats import FloatEngine
 from birdnn.certify.check.graphs.nodes import Graph, beside_inputs
 from birdnn.certify.check.graphs.reader import read_graph
 from birdnn.certify.check.graphs.walk import GraphWalk
-from birdnn.certify.check.layers import Chain, kinds
+from birdnn.certify.check.layers import Chain, activation_kinds
 from birdnn.certify.check.lines import ASSUMED_ERROR, Flags
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.pairs.engines import Networks, PairEngines
-from birdnn.certify.check.parts import Net, Others, Part, nodes_of, processes
+from birdnn.certify.check.parts import Net, Others, Part, nodes_of_part, process_count
 from birdnn.certify.check.statement import Pair, Row, Statement, read_statement
 from birdnn.certify.check.tree import Engine, Walk
 from birdnn.errors import MismatchError
@@ -152,9 +152,9 @@ def check(
         Rejected: the certificate does not prove what it says.
     """
     settings = settings or Settings()
-    certificate_file = files.read(certificate)
+    certificate_file = files.read_file(certificate)
     with _one_thread():
-        return _shared(net, props, certificate_file, settings, seen, part)
+        return _check_in_parts(net, props, certificate_file, settings, seen, part)
 
 
 def _one_thread() -> AbstractContextManager[object]:
@@ -169,7 +169,7 @@ def _one_thread() -> AbstractContextManager[object]:
     return limits
 
 
-def _shared(
+def _check_in_parts(
     net: Net,
     props: Sequence[str | Path],
     certificate_file: File,
@@ -180,17 +180,17 @@ def _shared(
     """One part, or all parts by as many processes as are worth it."""
     if part is not None:
         # A process that was given a part must not start others.
-        return _checked(net, props, certificate_file, settings, seen, part)
-    count = processes(certificate_file, settings.arithmetic)
+        return _check_part(net, props, certificate_file, settings, seen, part)
+    count = process_count(certificate_file, settings.arithmetic)
     with Others(net, props, certificate_file, settings.options(), count) as others:
-        accepted = _checked(net, props, certificate_file, settings, seen, Part(0, count))
+        accepted = _check_part(net, props, certificate_file, settings, seen, Part(0, count))
         # A process that died or was killed costs time, and never lets anything pass.
         for undone in others.left():
-            _checked(net, props, certificate_file, settings, seen, undone)
+            _check_part(net, props, certificate_file, settings, seen, undone)
     return accepted
 
 
-def _checked(
+def _check_part(
     net: Net, props: Sequence[str | Path], certificate_file: File, settings: Settings, seen: Seen, part: Part
 ) -> Accepted:
     """Check one part of the trees, in this process, and all that is not in trees."""
@@ -199,7 +199,7 @@ def _checked(
     # Of hashes: a property that is named twice is one.
     answers, asked = [], set()
     for path in props:
-        prop_file = files.read(path)
+        prop_file = files.read_file(path)
         asked.add(prop_file.sha256)
         proof, where = proof_of(found, prop_file.sha256), f"proof of {Path(path).name}"
         statement, engines = subject.asked(prop_file, proof, where)
@@ -225,7 +225,7 @@ class _Network:
     """
 
     def __init__(self, net: str | Path, certificate: Certificate) -> None:
-        file = files.read(net)
+        file = files.read_file(net)
         # First, as such a certificate would be taken for one about its first network.
         if certificate.version == PAIRS:
             raise Rejected(f"the certificate is for networks {sorted(certificate.networks)}: name the file of each")
@@ -259,7 +259,7 @@ def _check_assumptions(certificate: Certificate, network: Chain | Graph) -> None
             raise Rejected("semantics float32 speaks about single precision; this network computes in double precision")
         # No more and no less: what is stated is what the checker counts with, and nothing is assumed that is not
         # needed.
-        needed = {kind: ASSUMED_ERROR[kind] for kind in kinds(network) if kind in ASSUMED_ERROR}
+        needed = {kind: ASSUMED_ERROR[kind] for kind in activation_kinds(network) if kind in ASSUMED_ERROR}
     if certificate.assumptions != needed:
         raise Rejected(f"the certificate assumes {certificate.assumptions}; this checker assumes {needed}")
 
@@ -284,10 +284,10 @@ class _Engines:
         """
         if isinstance(self.network, Chain):
             raise Rejected(f"{where}: it relates inputs, of which version 3 of the format speaks only")
-        return self._beside
+        return self._engines_beside
 
     @cached_property
-    def _beside(self) -> _Engines:
+    def _engines_beside(self) -> _Engines:
         if isinstance(self.network, Chain):
             raise TypeError("a chain does not hand on its inputs")
         return _Engines(beside_inputs(self.network), self.single)
@@ -351,20 +351,20 @@ class _Task:
             )
         regions = read_regions(self.proof, self.certificate.version, self.engines.network, self.where)
         # First, as the trees take long, and might prove something else.
-        cover(statement, regions, self.where)
+        require_cover(statement, regions, self.where)
         leaves = sum(int((region.axis == LEAF).sum()) for region in regions)
         sample = self.settings.sample
         # A sample is never all that is checked.
         if self.settings.arithmetic == "float64" or sample is not None:
-            self._walk(self.engines.float64, regions, [None] * len(regions), 256)
+            self._walk_regions(self.engines.float64, regions, [None] * len(regions), 256)
         sampled = 0
         if self.settings.arithmetic == "exact" or sample is not None:
-            wanted, sampled = self._sample(regions, sample)
-            self._walk(self.engines.exact, regions, wanted, _EXACT_BATCH)
+            wanted, sampled = self._sample_leaves(regions, sample)
+            self._walk_regions(self.engines.exact, regions, wanted, _EXACT_BATCH)
         return Answer(path, "proved", leaves, sampled)
 
-    def _walk(self, engine: Engine, regions: list[Region], wanted: Sequence[Flags | None], batch: int) -> None:
-        own = [self._own(region, chosen) for region, chosen in zip(regions, wanted, strict=True)]
+    def _walk_regions(self, engine: Engine, regions: list[Region], wanted: Sequence[Flags | None], batch: int) -> None:
+        own = [self._own_nodes(region, chosen) for region, chosen in zip(regions, wanted, strict=True)]
         nodes = [len(r.axis) if w is None else int(w.sum()) for r, w in zip(regions, own, strict=True)]
         total, done = sum(nodes), 0
 
@@ -381,14 +381,14 @@ class _Task:
                 self.engines.network, engine, region, where, self.engines.single, chosen, batch, tell
             ).run()
 
-    def _own(self, region: Region, wanted: Flags | None) -> Flags | None:
+    def _own_nodes(self, region: Region, wanted: Flags | None) -> Flags | None:
         """Those of the nodes wanted that belong to this part; None for all of a tree."""
         if self.part.of == 1:
             return wanted
-        mine = nodes_of(region.axis, self.part)
+        mine = nodes_of_part(region.axis, self.part)
         return mine if wanted is None else mine & wanted
 
-    def _sample(self, regions: list[Region], sample: int | None) -> tuple[list[Flags | None], int]:
+    def _sample_leaves(self, regions: list[Region], sample: int | None) -> tuple[list[Flags | None], int]:
         """The nodes above so many leaves, drawn over all regions, and how many leaves these are; None means all."""
         leaves = [(i, leaf) for i, region in enumerate(regions) for leaf in np.nonzero(region.axis == LEAF)[0]]
         if sample is None:
@@ -407,7 +407,7 @@ class _Task:
     def violated(self, statement: Statement, path: str) -> Answer:
         """Is the counterexample one? Whether it violates exactly is said, not required: a runtime may have its say."""
         stated = states_exactly(self.proof, self.certificate.semantics, self.where)
-        x, exactly = self._input("input", statement)
+        x, exactly = self._judge_input("input", statement)
         # Found but not stated is fine; stated but not found is a false statement.
         if stated and not exactly:
             raise Rejected(f"{self.where}: the input does not violate the property in exact arithmetic")
@@ -417,13 +417,13 @@ class _Task:
         """The input that is said to violate a property in execution which is proved over the reals."""
         if self.certificate.semantics != "real":
             raise Rejected(f"{self.where}: a proof about execution, and an execution that violates")
-        x, exactly = self._input("executed", statement)
+        x, exactly = self._judge_input("executed", statement)
         # An execution may violate what is true of the reals; if the reals do as well, the proof beside it is wrong.
         if exactly:
             raise Rejected(f"{self.where}: the input violates in exact arithmetic what is said to be proved")
         return replace(proved, input=x, exactly=False)
 
-    def _input(self, key: str, statement: Statement) -> tuple[tuple[float, ...], bool]:
+    def _judge_input(self, key: str, statement: Statement) -> tuple[tuple[float, ...], bool]:
         """An input that stands for a point of one of the property's boxes, and whether that violates exactly."""
         x = read_input(self.proof, key, self.engines.n_listed, self.where)
         variables = self.engines.variables(x)
@@ -435,17 +435,17 @@ class _Task:
                 pairs.setdefault(point, []).append(pair)
         if not pairs:
             raise Rejected(f"{self.where}: the input lies in none of the property's boxes")
-        exactly = any(_unsafe(own, self.engines.evaluate(point)) for point, own in pairs.items())
+        exactly = any(_is_certainly_unsafe(own, self.engines.evaluate(point)) for point, own in pairs.items())
         return tuple(float(value) for value in x), exactly
 
 
-def _unsafe(pairs: Sequence[Pair], y: Sequence[Any]) -> bool:
+def _is_certainly_unsafe(pairs: Sequence[Pair], y: Sequence[Any]) -> bool:
     from birdnn.certify.check.exact import certainly_holds
 
     return any(all(certainly_holds(row, y) for row in pair.rows) for pair in pairs)
 
 
-def cover(statement: Statement, regions: Sequence[Region], where: str) -> None:
+def require_cover(statement: Statement, regions: Sequence[Region], where: str) -> None:
     """Is everything that the property calls unsafe within the regions' boxes and polytopes?
 
     Raises:
@@ -454,20 +454,20 @@ def cover(statement: Statement, regions: Sequence[Region], where: str) -> None:
     # A row and its multiples are the same half-space; `implies` compares coefficients as they stand.
     unsafe = [[[row.normal() for row in rows] for rows in region.polytopes] for region in regions]
     for number, pair in enumerate(statement.pairs):
-        fitting = [i for i, region in enumerate(regions) if _inside(pair, region)]
+        fitting = [i for i, region in enumerate(regions) if _is_inside(pair, region)]
         # One region and one polytope of it must hold the branch as a whole: halves in two regions are not put together.
-        if not any(_implied(pair.rows, rows) for i in fitting for rows in unsafe[i]):
+        if not any(_is_implied(pair.rows, rows) for i in fitting for rows in unsafe[i]):
             what = "its outputs are in no polytope" if fitting else "its box is in no region"
             raise Rejected(f"{where}: branch {number} of the property is not covered: {what}")
 
 
-def _inside(pair: Pair, region: Region) -> bool:
+def _is_inside(pair: Pair, region: Region) -> bool:
     # Whether a bound excludes its own value does not matter: the region is closed, and may be larger.
     above = all(low >= other for (low, _), other in zip(pair.lower, region.lower, strict=True))
     return above and all(high <= other for (high, _), other in zip(pair.upper, region.upper, strict=True))
 
 
-def _implied(rows: Sequence[Row], wanted: Sequence[Row]) -> bool:
+def _is_implied(rows: Sequence[Row], wanted: Sequence[Row]) -> bool:
     """Does every output in all of ``rows`` lie in all of ``wanted``? False may only mean unknown."""
     trivial = Row((Fraction(0),), Fraction(0), False)  # a row of zeros follows from nothing
     return all(any(row.implies(other) for row in (*rows, trivial)) for other in wanted)

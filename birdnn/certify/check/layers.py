@@ -94,7 +94,7 @@ class Chain:
         return before is not None and before.kind == "relu"
 
 
-def exact(values: Any) -> Exact:
+def exact_array(values: Any) -> Exact:
     """Floats or integers as an array of `Fraction`."""
     array = np.asarray(values)
     out = np.empty(array.shape, dtype=object)
@@ -113,36 +113,36 @@ class Fold:
 
     def __init__(self, size: int) -> None:
         # Diagonals until they have to be more: a matrix of fractions has as many numbers as its size squared.
-        self.a, self.c = exact(np.ones(size)), exact(np.zeros(size))
+        self.a, self.c = exact_array(np.ones(size)), exact_array(np.zeros(size))
         self.m_a, self.m_c = self.a, self.c
         self.flushed = self.c + TINY  # of what is read
         self.roundings, self.peak = 0, Fraction(1)
         self.steps, self.gain = 0, Fraction(1)
 
     def scale(self, by: Exact, roundings: int) -> None:
-        size = _magnitude(by)
+        size = _absolute_constants(by)
         self.a, self.m_a = _rows_times(by, self.a), _rows_times(size, self.m_a)
         self.c, self.m_c = by * self.c, size * self.m_c
         # What was flushed before grows with the factor; the constant and the product may be flushed as well.
         self.flushed = size * (self.flushed + TINY) + 2 * TINY
-        self._done(roundings, max(size))
+        self._count_step(roundings, max(size))
 
     def shift(self, by: Exact) -> None:
-        size = _magnitude(by)
+        size = _absolute_constants(by)
         self.c, self.m_c = self.c + by, self.m_c + size
         self.flushed = self.flushed + 3 * TINY
-        self._done(1, 1 + max(size))
+        self._count_step(1, 1 + max(size))
 
     def matrix(self, weight: Exact) -> None:
-        size = _magnitude(weight)
+        size = _absolute_constants(weight)
         terms = weight.shape[1]
         self.a, self.m_a = _matrix_times(weight, self.a), _matrix_times(size, self.m_a)
         self.c, self.m_c = weight.dot(self.c), size.dot(self.m_c)
         self.flushed = size.dot(self.flushed + TINY) + 2 * terms * TINY
         # n products and n - 1 sums in any order, but n roundings on the way of any one term.
-        self._done(terms, max(size.sum(axis=1)))
+        self._count_step(terms, max(size.sum(axis=1)))
 
-    def _done(self, roundings: int, gain: Fraction) -> None:
+    def _count_step(self, roundings: int, gain: Fraction) -> None:
         self.roundings += roundings
         # Factors below 1 do not make up for larger ones: which are merged first the runtime chooses.
         self.steps, self.gain = self.steps + 1, self.gain * max(Fraction(1), gain)
@@ -155,7 +155,7 @@ class Fold:
         # The formula holds below one only; from a quarter on, an error so large that it proves nothing.
         gamma = spoilt / (1 - spoilt) if spoilt < Fraction(1, 4) else Fraction(1 << 126)
         merged = (self.steps + 1) * (self.roundings + 1) ** 2 * ceil(self.gain) * TINY
-        weight, sizes = _dense(self.a), _dense(self.m_a)
+        weight, sizes = _dense_matrix(self.a), _dense_matrix(self.m_a)
         error_weight = gamma * sizes
         # Where no constant stands, none can be flushed.
         error_weight[sizes > 0] += merged
@@ -164,7 +164,7 @@ class Fold:
         return Layer(weight, self.c, error_weight, error_bias, max(2 * self.peak, self.gain), activation, limited)
 
 
-def _magnitude(values: Exact) -> Exact:
+def _absolute_constants(values: Exact) -> Exact:
     """Absolute values. A subnormal counts as 2**-102, so that gamma times it covers its being flushed to zero."""
     out = np.abs(values)
     out[(out > 0) & (out < TINY)] = TINY * (1 << 24)
@@ -181,14 +181,14 @@ def _matrix_times(weight: Exact, a: Exact) -> Exact:
     return out
 
 
-def _dense(a: Exact) -> Exact:
+def _dense_matrix(a: Exact) -> Exact:
     if a.ndim == 2:
         return a
-    out = exact(np.zeros((len(a), len(a))))
+    out = exact_array(np.zeros((len(a), len(a))))
     np.fill_diagonal(out, a)
     return out
 
 
-def kinds(network: Network) -> set[str]:
+def activation_kinds(network: Network) -> set[str]:
     """The kinds of activations in a network."""
     return {activation.kind for activation, _ in network.hidden if activation is not None}

@@ -28,7 +28,7 @@ _ROUNDED = 2.0**-49
 _BISECTIONS = 40
 
 
-def bent(act: Activation, l: Floats, u: Floats) -> Flags:
+def is_bent(act: Activation, l: Floats, u: Floats) -> Flags:
     """Where the activation is not linear on ``l .. u``; NaN counts as not linear."""
     if act.kind in ("relu", "leaky_relu"):
         # Not ``(l < 0) & (u > 0)``: of NaN that would say linear.
@@ -56,7 +56,7 @@ def execution_error(act: Activation, l: Floats) -> Floats:
     return np.full_like(l, ASSUMED_ERROR[act.kind])
 
 
-def magnitude(act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
+def largest_magnitude(act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
     """The largest absolute value of the activation on ``l .. u``, ``error`` added, rounded up."""
     if act.kind in ("relu", "leaky_relu"):
         largest = np.maximum(np.maximum(u, 0), abs(act.alpha) * np.maximum(-l, 0))
@@ -72,15 +72,15 @@ def default_slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Float
     """Slopes of the line below and of the line above."""
     if act.kind in ("relu", "leaky_relu"):
         # The format fixes these: where an item stores no slope, prover and checker must mean the same line.
-        flat, loose = np.where(l >= 0, 1.0, act.alpha), bent(act, l, u)
+        flat, loose = np.where(l >= 0, 1.0, act.alpha), is_bent(act, l, u)
         one = np.where(loose, np.where(u > -l, 1.0, act.alpha), flat)
         chord = np.where(loose, (u - act.alpha * l) / np.where(loose, u - l, 1.0), flat)
         # Convex: the chord lies above. With an alpha above 1 it is concave, and both change places.
         return (one, chord) if act.alpha <= 1 else (chord, one)
     if act.kind == "elu":
         quarters = [_derivative(act, l + share * (u - l)) for share in (0.25, 0.75)]
-        loose = bent(act, l, u)
-        return np.where(loose, (quarters[0] + quarters[1]) / 2, 1.0), np.where(loose, _chord(act, l, u), 1.0)
+        loose = is_bent(act, l, u)
+        return np.where(loose, (quarters[0] + quarters[1]) / 2, 1.0), np.where(loose, _chord_slope(act, l, u), 1.0)
     # The line below is that above the mirrored function.
     return _slope_above(act, -u, -l), _slope_above(act, l, u)
 
@@ -92,7 +92,7 @@ def default_slopes_in_graphs(act: Activation, l: Floats, u: Floats) -> tuple[Flo
     return np.where(constant, 0.0, low), np.where(constant, 0.0, high)
 
 
-def value(act: Activation, z: Floats) -> Floats:
+def activation_value(act: Activation, z: Floats) -> Floats:
     """The activation, to within `LIBM` of its value."""
     if act.kind in ("relu", "leaky_relu"):
         return np.where(z > 0, z, act.alpha * z)
@@ -101,10 +101,10 @@ def value(act: Activation, z: Floats) -> Floats:
     return np.tanh(z) if act.kind == "tanh" else _sigmoid(z)
 
 
-def offsets(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Floats, Floats]:
+def line_offsets(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Floats, Floats]:
     """Offsets of lines of slope ``s`` over ``l .. u``, which is the activation's own where that is linear."""
     low, high = offsets_of_any(act, l, u, s)
-    straight = ~bent(act, l, u)  # there the function is the line itself
+    straight = ~is_bent(act, l, u)  # there the function is the line itself
     return np.where(straight, 0.0, low), np.where(straight, 0.0, high)
 
 
@@ -114,9 +114,9 @@ def offsets_of_any(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Fl
     That is the minimum and the maximum of ``activation(z) - s z``, to the safe side of rounding.
     """
     # What remains inside is at most one extreme on each side, which a kink or a tangent bounds.
-    ends = [_gap(act, z, s) for z in (l, u)]
+    ends = [_gap_bounds(act, z, s) for z in (l, u)]
     if act.kind in ("relu", "leaky_relu"):
-        kink = np.where(bent(act, l, u), 0.0, ends[0][0]), np.where(bent(act, l, u), 0.0, ends[0][1])
+        kink = np.where(is_bent(act, l, u), 0.0, ends[0][0]), np.where(is_bent(act, l, u), 0.0, ends[0][1])
         ends.append(kink)  # piecewise linear: extreme at an end or at zero
     low = np.minimum.reduce([end[0] for end in ends])
     high = np.maximum.reduce([end[1] for end in ends])
@@ -134,7 +134,7 @@ def offsets_of_any(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Fl
     return low, high
 
 
-def touching(act: Activation, l: Floats, u: Floats, s: Floats) -> Floats:
+def touching_point(act: Activation, l: Floats, u: Floats, s: Floats) -> Floats:
     """A point of ``l .. u``, on one side of zero, where the derivative is about ``s``. Any point of it would do."""
     with np.errstate(all="ignore"):
         if act.kind == "elu":
@@ -148,9 +148,9 @@ def touching(act: Activation, l: Floats, u: Floats, s: Floats) -> Floats:
     return np.clip(np.where(np.isnan(point), l, point), l, u)
 
 
-def _gap(act: Activation, z: Floats, s: Floats) -> tuple[Floats, Floats]:
+def _gap_bounds(act: Activation, z: Floats, s: Floats) -> tuple[Floats, Floats]:
     """``activation(z) - s z``, rounded down and up."""
-    f, line = value(act, z), s * z
+    f, line = activation_value(act, z), s * z
     # Of both terms before they cancel: their difference may be much smaller than its error.
     wide = LIBM * (np.abs(f) + np.abs(line)) + 2.0**-900
     return f - line - wide, f - line + wide
@@ -162,8 +162,8 @@ def _tangent_bound(act: Activation, l: Floats, u: Floats, s: Floats, side: float
     A tangent at any d bounds the function on that side: ``f(z) <= f(d) + f'(d) (z - d)`` where it is concave. What
     the tangent leaves is linear in z and extreme at an end.
     """
-    d = touching(act, l, u, s)
-    f, slope = value(act, d), _derivative(act, d)
+    d = touching_point(act, l, u, s)
+    f, slope = activation_value(act, d), _derivative(act, d)
     if act.kind == "elu":
         slope = np.where(d == 0, np.clip(s, act.alpha, 1.0), slope)  # a kink: any of these supports it
     best = np.full_like(d, -np.inf)
@@ -193,19 +193,19 @@ def _derivative(act: Activation, z: Floats) -> Floats:
     return out
 
 
-def _chord(act: Activation, l: Floats, u: Floats) -> Floats:
+def _chord_slope(act: Activation, l: Floats, u: Floats) -> Floats:
     # Of a shorter interval the rise is mostly rounding; any slope in the range proves what it proves.
     wide = u - l > 1e-9
-    rise = (value(act, u) - value(act, l)) / np.where(wide, u - l, 1.0)
+    rise = (activation_value(act, u) - activation_value(act, l)) / np.where(wide, u - l, 1.0)
     return np.clip(np.where(wide, rise, 0.0), *slope_range(act))
 
 
 def _slope_above(act: Activation, l: Floats, u: Floats) -> Floats:
     """Default slope above an S-shaped function; mirrored, also below: ``f(-z) = constant - f(z)``."""
-    at_l = value(act, l)
+    at_l = activation_value(act, l)
 
     def clears(d: Floats) -> Flags:
-        return (l >= 0) | (value(act, d) + _derivative(act, d) * (l - d) >= at_l)
+        return (l >= 0) | (activation_value(act, d) + _derivative(act, d) * (l - d) >= at_l)
 
     far = np.maximum(u, 0.0)
     near = np.minimum(np.maximum(l, 0.0), far)
@@ -218,4 +218,4 @@ def _slope_above(act: Activation, l: Floats, u: Floats) -> Floats:
         left, right = np.where(good, left, middle), np.where(good, middle, right)
     least = np.where(open_, right, near)
     quarters = [_derivative(act, least + share * (far - least)) for share in (0.25, 0.75)]
-    return np.where((u > 0) & clears(far), (quarters[0] + quarters[1]) / 2, _chord(act, l, u))
+    return np.where((u > 0) & clears(far), (quarters[0] + quarters[1]) / 2, _chord_slope(act, l, u))

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from birdnn.certify.check.files import File
-from birdnn.certify.check.layers import TINY, Activation, Chain, Exact, Fold, Layer, exact
+from birdnn.certify.check.layers import TINY, Activation, Chain, Exact, Fold, Layer, exact_array
 from birdnn.certify.check.onnxfile import ACTIVATIONS, LAYOUT, MAX_RANK, FileReader, model_in
 from birdnn.errors import FormatError
 
@@ -55,13 +55,13 @@ class _Reader(FileReader):
         n_inputs = prod(self.shape)
         self.fold = Fold(n_inputs)
         for node in self.graph.node:
-            self._node(node)
+            self._read_node(node)
         if self.current != self.graph.output[0].name:
             raise FormatError(self.path, "", "the last value of the chain is not the output")
         self._add_layer(None)
         return Chain(tuple(self.layers), n_inputs, prod(self.shape), self.dtype == np.float32)
 
-    def _spend(self, entries: int, work: int) -> None:
+    def _spend_work(self, entries: int, work: int) -> None:
         """Count what would be computed, before it is."""
         self.depth += 1
         # Fractions get longer with each operation that was folded into them, and slower.
@@ -69,7 +69,7 @@ class _Reader(FileReader):
         if self.entries > MAX_ENTRIES or self.work > MAX_WORK:
             raise FormatError(self.path, "", "is too large for this checker, which computes with exact numbers")
 
-    def _node(self, node: onnx.NodeProto) -> None:
+    def _read_node(self, node: onnx.NodeProto) -> None:
         attributes = self.known_node(node, SUPPORTED)
         op, inputs = node.op_type, list(node.input)
         # A second name of a constant is a constant, not a value of the chain.
@@ -83,7 +83,7 @@ class _Reader(FileReader):
             self._require_first(node)
             self.shape = self.layout(node, attributes, self.shape)
         elif op in ACTIVATIONS or op == "Clip":
-            self._activate(node, attributes)
+            self._read_activation(node, attributes)
         elif op == "Gemm":
             self._gemm(node, attributes)
         elif op == "MatMul":
@@ -95,7 +95,7 @@ class _Reader(FileReader):
         self.current = node.output[0]
         self.require_declared(self.current, self.dtype, self.shape)
 
-    def _activate(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    def _read_activation(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         self._require_first(node)
         # Also where no limit is given, as the operator then ends at the largest number.
         limited = node.op_type == "Clip" and self.limits(node, attributes)[1] < np.inf
@@ -105,15 +105,15 @@ class _Reader(FileReader):
         if node.input[0] != self.current:
             raise self.fail(node, "its first input must be the value before")
 
-    def _columns(self) -> int:
+    def _column_count(self) -> int:
         """Of the folded map; one where it is diagonal."""
         return self.fold.a.shape[1] if self.fold.a.ndim == 2 else 1
 
     def _add_layer(self, activation: Activation | None, *, limited: bool = False) -> None:
         size = prod(self.shape)
         # A diagonal is made a matrix here: it is counted before it is made.
-        entries = size * (self._columns() if self.fold.a.ndim == 2 else size)
-        self._spend(entries, entries)
+        entries = size * (self._column_count() if self.fold.a.ndim == 2 else size)
+        self._spend_work(entries, entries)
         self.layers.append(self.fold.layer(activation, limited=limited))
         self.fold, self.depth = Fold(size), 0
 
@@ -128,7 +128,7 @@ class _Reader(FileReader):
         # chooses where.
         if attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
             raise self.fail(node, "this checker reads Gemm with alpha and beta of 1 only")
-        self._matrix(weight)
+        self._fold_matrix(weight)
         self.shape = (1, weight.shape[0])
         if len(node.input) > 2 and node.input[2]:
             self.fold.shift(self._like_value(node, 2))
@@ -142,13 +142,13 @@ class _Reader(FileReader):
         fits = shape[-1:] == (terms,) if left else shape[-2:] == (terms, 1) or shape == (terms,)
         if not fits or prod(shape) != terms:
             raise self.fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
-        self._matrix(weight.T if left else weight)
+        self._fold_matrix(weight.T if left else weight)
         out = weight.shape[1] if left else weight.shape[0]
         self.shape = (*shape[:-1], out) if left else (*shape[:-2], out, 1) if len(shape) > 1 else (out,)
 
-    def _matrix(self, weight: NDArray[Any]) -> None:
-        self._spend(0, weight.size * self._columns())
-        self.fold.matrix(exact(weight))
+    def _fold_matrix(self, weight: NDArray[Any]) -> None:
+        self._spend_work(0, weight.size * self._column_count())
+        self.fold.matrix(exact_array(weight))
 
     def _like_value(self, node: onnx.NodeProto, index: int) -> Exact:
         """A constant operand, repeated to the value's shape."""
@@ -157,8 +157,8 @@ class _Reader(FileReader):
             full = np.broadcast_to(array, self.shape)
         except ValueError:
             raise self.fail(node, f"an operand of shape {array.shape} for a value of shape {self.shape}") from None
-        self._spend(0, full.size * self._columns())
-        return exact(full.reshape(-1))
+        self._spend_work(0, full.size * self._column_count())
+        return exact_array(full.reshape(-1))
 
     def _elementwise(self, node: onnx.NodeProto) -> None:
         first = node.input[0] == self.current
@@ -169,7 +169,7 @@ class _Reader(FileReader):
         elif op == "Sub":
             if not first:
                 # A change of sign is exact.
-                self.fold.scale(exact(-np.ones(len(other))), 0)
+                self.fold.scale(exact_array(-np.ones(len(other))), 0)
             self.fold.shift(-other if first else other)
         elif op == "Mul":
             self.fold.scale(other, 1)

@@ -128,7 +128,7 @@ class FileReader:
         self._require_names("value", [name for node in graph.node for name in node.output])
         self._require_names("node", [node.name for node in graph.node if node.name])
         for tensor in graph.initializer:
-            self.constants[tensor.name] = self._array(tensor, f"initialiser {short(tensor.name)}")
+            self.constants[tensor.name] = self._read_tensor(tensor, f"initialiser {short(tensor.name)}")
         # Later formats need not list initialisers among the inputs.
         if self.format == 3:
             self.require_runnable()
@@ -153,7 +153,7 @@ class FileReader:
         if node.op_type not in supported or node.domain not in ("", "ai.onnx"):
             problem = f"this checker does not read operator {short(node.op_type)}; it reads {', '.join(supported)}"
             raise self.fail(node, problem)
-        return self._attributes(node)
+        return self._read_attributes(node)
 
     def require_known(self, message: Any, place: str, *more: str) -> None:
         """Refuse a message with fields other than those the checker reads, and ``more``."""
@@ -197,7 +197,7 @@ class FileReader:
         name = node.name or next(iter(node.output), "")
         return FormatError(self.path, f"node {short(name)} ({short(node.op_type)[1:-1]})", problem)
 
-    def _array(self, tensor: onnx.TensorProto, place: str) -> NDArray[Any]:
+    def _read_tensor(self, tensor: onnx.TensorProto, place: str) -> NDArray[Any]:
         field = _DATA.get(tensor.data_type)
         if field is None or tensor.data_location != onnx.TensorProto.DEFAULT or min(tensor.dims, default=0) < 0:
             raise FormatError(self.path, place, "this checker reads float32, float64 and int64 inside the file only")
@@ -228,7 +228,7 @@ class FileReader:
             raise FormatError(self.path, f"input {short(value.name)}", "this checker reads float32 and float64 only")
         return shape
 
-    def _attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
+    def _read_attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
         """The attributes of a node, which has what the operator's schema asks for and nothing else."""
         # The schema in this version of the operator set, as another one may know other attributes and defaults.
         schema = onnx.defs.get_schema(node.op_type, self.opset)
@@ -259,7 +259,7 @@ class FileReader:
         if node.op_type == "Identity":
             array = self.constants[node.input[0]]
         elif list(attributes) == ["value"]:
-            array = self._array(attributes["value"], f"node {short(node.name)}")
+            array = self._read_tensor(attributes["value"], f"node {short(node.name)}")
         else:
             raise self.fail(node, "a constant that is no tensor")
         self.constants[node.output[0]] = array
@@ -299,7 +299,7 @@ class FileReader:
             axis = axis + len(shape) if axis < 0 else axis
             return prod(shape[:axis]), prod(shape[axis:])
         if node.op_type == "Reshape":
-            return self._reshaped(node, attributes, shape)
+            return self._reshaped_shape(node, attributes, shape)
         axes = self.integers(node, attributes, "axes", 13)
         rank = len(shape) + (len(axes or ()) if node.op_type == "Unsqueeze" else 0)
         if node.op_type == "Squeeze" and axes is None:
@@ -317,7 +317,9 @@ class FileReader:
             raise self.fail(node, f"axes {short(axes)} do not fit shape {shape}")
         return tuple(size for index, size in enumerate(shape) if index not in chosen)
 
-    def _reshaped(self, node: onnx.NodeProto, attributes: dict[str, Any], shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _reshaped_shape(
+        self, node: onnx.NodeProto, attributes: dict[str, Any], shape: tuple[int, ...]
+    ) -> tuple[int, ...]:
         target, total = self.integers(node, attributes, "shape", 5) or [], prod(shape)
         fits = target.count(-1) <= 1 and all(
             size > 0 or size == -1 or (size == 0 and i < len(shape)) for i, size in enumerate(target)

@@ -37,7 +37,7 @@ class Part(NamedTuple):
     of: int = 1
 
 
-def nodes_of(axis: NDArray[Any], part: Part) -> Flags:
+def nodes_of_part(axis: NDArray[Any], part: Part) -> Flags:
     """Which nodes of a tree belong to a part: subtrees of one level, dealt out by size, and everything above them.
 
     Args:
@@ -62,7 +62,7 @@ def nodes_of(axis: NDArray[Any], part: Part) -> Flags:
     return mine
 
 
-def processes(certificate: File, arithmetic: str) -> int:
+def process_count(certificate: File, arithmetic: str) -> int:
     """How many are worth it: one for each core that may be used, of a large certificate."""
     if len(certificate.data) < _WORTHWHILE[arithmetic]:
         return 1
@@ -127,11 +127,11 @@ class Others:
             if process.returncode == 1 and said.startswith("rejected: "):
                 raise Rejected(said.removeprefix("rejected: "))
             # The hash is of the bytes that it read itself: another file under this name proves nothing about ours.
-            if process.returncode != 0 or said != accepted(self.certificate.sha256):
+            if process.returncode != 0 or said != accepted_message(self.certificate.sha256):
                 found.append(Part(number, len(self._running) + 1))
         return found
 
 
-def accepted(sha256: str) -> str:
+def accepted_message(sha256: str) -> str:
     """What a process says that has accepted its part of this certificate."""
     return f"accepted: a part of {sha256}"

@@ -21,27 +21,27 @@ TINY = 2.0**-900
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-def near(values: NDArray[np.object_]) -> NDArray[np.float64]:
+def round_towards_zero(values: NDArray[np.object_]) -> NDArray[np.float64]:
     """Float64 numbers next to exact ones, rounded towards zero; infinite beyond the largest, where nothing is known."""
-    flat = [_near(value) for value in values.reshape(-1)]
+    flat = [_round_entry(value) for value in values.reshape(-1)]
     return np.array(flat, dtype=np.float64).reshape(values.shape)
 
 
-def _near(value: Fraction) -> float:
-    found = rounded(value, -np.inf if value > 0 else np.inf)
+def _round_entry(value: Fraction) -> float:
+    found = round_towards(value, -np.inf if value > 0 else np.inf)
     # The largest number would be wrong by any factor, which no relative error covers.
     if abs(found) == _LARGEST and abs(value) > _LARGEST:
         return float(np.inf if value > 0 else -np.inf)
     return found
 
 
-def up(values: NDArray[np.object_]) -> NDArray[np.float64]:
+def round_up(values: NDArray[np.object_]) -> NDArray[np.float64]:
     """Float64 numbers not below exact ones, none of them zero."""
     # For errors, which are not negative: `near` loses less than 2**-52 of them, the product as much as half of that.
-    return near(values) * (1 + 2.0**-50) + 2.0**-900
+    return round_towards_zero(values) * (1 + 2.0**-50) + 2.0**-900
 
 
-def rounded(value: Fraction, towards: float) -> float:
+def round_towards(value: Fraction, towards: float) -> float:
     """The float64 nearest to ``value`` on the side of ``towards`` (minus or plus infinity)."""
     try:
         near = float(value)

@@ -112,11 +112,11 @@ class Pair:
         Inputs are run in single precision. Of one whose range holds no such number the nearest is run, where that is at
         most ``NEAR`` away, and it stands for the nearest number of the range, its middle where it excludes a bound.
         """
-        point = [self._meant(i, value) for i, value in enumerate(x)]
+        point = [self._meant_value(i, value) for i, value in enumerate(x)]
         known = tuple(value for value in point if value is not None)
         return known if len(known) == len(x) and self.contains(known) else None
 
-    def _meant(self, index: int, value: Fraction) -> Fraction | None:
+    def _meant_value(self, index: int, value: Fraction) -> Fraction | None:
         (low, strict_low), (high, strict_high) = self.lower[index], self.upper[index]
         if (low < value or (low == value and not strict_low)) and (value < high or (value == high and not strict_high)):
             return value
@@ -182,22 +182,22 @@ class Linear:
         total = dict(self.factors)
         for name, value in other.factors.items():
             # In every step: a long chain of products could double the digits in each.
-            total[name] = _short(total.get(name, Fraction(0)) + scale * value)
+            total[name] = _require_short(total.get(name, Fraction(0)) + scale * value)
             if not total[name]:
                 del total[name]
-        return Linear(total, _short(self.constant + scale * other.constant))
+        return Linear(total, _require_short(self.constant + scale * other.constant))
 
     def times(self, scale: Fraction) -> Linear:
         # A variable with factor zero is no variable: it must not make a row of a bound.
-        factors = {n: _short(scale * v) for n, v in self.factors.items() if scale}
-        return Linear(factors, _short(scale * self.constant))
+        factors = {n: _require_short(scale * v) for n, v in self.factors.items() if scale}
+        return Linear(factors, _require_short(scale * self.constant))
 
 
 class TooLong(Exception):
     """A number whose arithmetic would take our time."""
 
 
-def _short(value: Fraction) -> Fraction:
+def _require_short(value: Fraction) -> Fraction:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > _LONGEST:
         raise TooLong
     return value
@@ -232,17 +232,17 @@ class Reader:
     def read(self) -> Statement:
         asserted: list[Tree] = []
         last, closed = "", False
-        for command in self._commands():
+        for command in self._read_commands():
             head = command[0] if command and isinstance(command[0], str) else ""
             # Some readers stop there and others read on, so that both may mean different properties.
             if last == "exit" or (closed and head not in _IGNORED):
                 raise self.uncertain("what follows (exit), or is stated after (check-sat)")
             if head in ("declare-const", "declare-fun"):
-                self._declare(command)
+                self._declare_variable(command)
             elif head == "assert" and len(command) == 2:
                 asserted.append(command[1])
-            elif head not in _IGNORED or not all(isinstance(part, str) for part in _words(command)):
-                raise self.fail(f"command {start(command)}")
+            elif head not in _IGNORED or not all(isinstance(part, str) for part in _words_of_command(command)):
+                raise self.fail(f"command {first_word(command)}")
             last, closed = head, closed or head == "check-sat"
         n_inputs, n_outputs = (
             max((int(name[2:]) + 1 for name in self.declared if name[0] == kind), default=0) for kind in "XY"
@@ -250,10 +250,10 @@ class Reader:
         if not n_inputs or not n_outputs or sum(name[0] == "X" for name in self.declared) != n_inputs:
             raise self.fail("variables that are not X_0, X_1, ... and some of Y_0, Y_1, ...")
         # All assertions hold at once.
-        branches = self._formula(["and", *asserted])
-        relational = any(relates(linear) for branch in branches for linear, _ in branch)
+        branches = self._formula_branches(["and", *asserted])
+        relational = any(relates_inputs(linear) for branch in branches for linear, _ in branch)
         columns = [f"Y_{i}" for i in range(n_outputs)] + [f"X_{i}" for i in range(n_inputs) if relational]
-        pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, columns)) is not None]
+        pairs = [pair for branch in branches if (pair := self._pair_of_branch(branch, n_inputs, columns)) is not None]
         if not pairs:
             raise self.fail("assertions that contradict each other")
         return Statement(tuple(pairs), n_inputs, n_outputs, relational)
@@ -264,10 +264,10 @@ class Reader:
     def uncertain(self, what: str) -> Uncertain:
         return Uncertain(f"{self.file.path}: this checker does not read {what}: another reader may take it otherwise")
 
-    def _tokens(self) -> re.Pattern[str]:
+    def _token_pattern(self) -> re.Pattern[str]:
         return _TOKEN
 
-    def _commands(self) -> list[list[Tree]]:
+    def _read_commands(self) -> list[list[Tree]]:
         if len(self.file.data) > MAX_BYTES:
             raise self.fail(f"texts of more than {MAX_BYTES} bytes")
         try:
@@ -276,7 +276,7 @@ class Reader:
             raise self.fail("text that is not UTF-8") from None
         commands: list[Tree] = []
         stack: list[list[Tree]] = [commands]
-        for match in self._tokens().finditer(text):
+        for match in self._token_pattern().finditer(text):
             token, comment = match["token"], match["comment"] or ""
             # A separator that another reader takes for the end of a line would end the comment there, and what follows
             # would be said.
@@ -297,43 +297,45 @@ class Reader:
             raise self.fail("a parenthesis that is never closed")
         return [command for command in commands if isinstance(command, list)]
 
-    def _declare(self, command: list[Tree]) -> None:
+    def _declare_variable(self, command: list[Tree]) -> None:
         name = command[1] if len(command) > 1 else ""
         if command[2:] != (["Real"] if command[0] == "declare-const" else [[], "Real"]):
             raise self.fail("a declaration other than (declare-const NAME Real) and (declare-fun NAME () Real)")
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or name in self.declared:
-            raise self.fail(f"a variable {start(name)}, or one that is declared twice")
+            raise self.fail(f"a variable {first_word(name)}, or one that is declared twice")
         self.declared[name] = None
 
-    def _formula(self, tree: Tree) -> list[tuple[Atom, ...]]:
+    def _formula_branches(self, tree: Tree) -> list[tuple[Atom, ...]]:
         """The branches of a formula, one of which must hold; a branch holds where all its atoms do."""
         if isinstance(tree, str) or not tree:
             if tree in ("true", "false"):
                 return [()] if tree == "true" else []
-            raise self.fail(f"the formula {start(tree)}")
+            raise self.fail(f"the formula {first_word(tree)}")
         head, parts = tree[0], tree[1:]
         if head == "or":
-            found = [branch for part in parts for branch in self._formula(part)]
-            self._limit(len(found), sum(map(len, found)))
+            found = [branch for part in parts for branch in self._formula_branches(part)]
+            self._limit_branches(len(found), sum(map(len, found)))
             return found
         if head == "and":
-            factors = [self._formula(part) for part in parts]
+            factors = [self._formula_branches(part) for part in parts]
             count = 1
             for factor in factors:
                 # Counted before it is multiplied out; the product itself could have any number of digits.
                 count = min(count * len(factor), MAX_PAIRS + 1)
             # Each atom of a factor stands in as many branches as the others have choices.
-            self._limit(count, sum(count // len(factor) * sum(map(len, factor)) for factor in factors if count))
+            self._limit_branches(
+                count, sum(count // len(factor) * sum(map(len, factor)) for factor in factors if count)
+            )
             return [tuple(chain.from_iterable(choice)) for choice in product(*factors)]
-        return [self._comparison(head, [self._linear(part) for part in parts])]
+        return [self._comparison_atoms(head, [self._linear_term(part) for part in parts])]
 
-    def _limit(self, branches: int, atoms: int) -> None:
+    def _limit_branches(self, branches: int, atoms: int) -> None:
         if branches > MAX_PAIRS or atoms > MAX_ATOMS:
             raise self.fail(f"a formula of more than {MAX_PAIRS} branches, or of {MAX_ATOMS} comparisons in them")
 
-    def _comparison(self, relation: Tree, terms: list[Linear]) -> tuple[Atom, ...]:
+    def _comparison_atoms(self, relation: Tree, terms: list[Linear]) -> tuple[Atom, ...]:
         if relation not in ("<=", ">=", "<", ">", "=") or len(terms) < 2:
-            raise self.fail(f"{start(relation)} with {len(terms)} terms as a formula")
+            raise self.fail(f"{first_word(relation)} with {len(terms)} terms as a formula")
         atoms: list[Atom] = []
         for left, right in pairwise(terms):
             if relation in ("<=", "<", "="):
@@ -342,27 +344,27 @@ class Reader:
                 atoms.append((right.plus(left, -1), relation == ">"))
         return tuple(atoms)
 
-    def _linear(self, tree: Tree) -> Linear:
+    def _linear_term(self, tree: Tree) -> Linear:
         if isinstance(tree, str):
             if tree in self.declared:
                 return Linear({tree: Fraction(1)}, Fraction(0))
             number = _NUMBER.fullmatch(tree)
             # Neither may Python be asked to read a number of a million digits.
             if not number or len(tree) > 1000 or abs(int(number[2] or 0)) > _LARGEST_EXPONENT:
-                raise self.fail(f"{start(tree)} as a number or variable")
+                raise self.fail(f"{first_word(tree)} as a number or variable")
             return Linear({}, Fraction(tree))
         head = tree[0] if tree else ""
-        terms = [self._linear(part) for part in tree[1:]]
+        terms = [self._linear_term(part) for part in tree[1:]]
         if head not in ("+", "-", "*", "/") or not terms or (head == "/" and len(terms) < 2):
-            raise self.fail(f"{start(head)} with {len(terms)} terms as arithmetic")
+            raise self.fail(f"{first_word(head)} with {len(terms)} terms as arithmetic")
         if head == "-" and len(terms) == 1:
             return terms[0].times(Fraction(-1))
         total = terms[0]
         for term in terms[1:]:
-            total = self._combined(str(head), total, term)
+            total = self._combine_terms(str(head), total, term)
         return total
 
-    def _combined(self, head: str, left: Linear, right: Linear) -> Linear:
+    def _combine_terms(self, head: str, left: Linear, right: Linear) -> Linear:
         if head in ("+", "-"):
             return left.plus(right, 1 if head == "+" else -1)
         # So that the factor, if there is one, stands at the right.
@@ -372,26 +374,26 @@ class Reader:
             raise self.fail("products of variables, or division by zero")
         return left.times(right.constant if head == "*" else 1 / right.constant)
 
-    def _count(self, entries: int) -> None:
+    def _count_entries(self, entries: int) -> None:
         self.entries += entries
         if self.entries > MAX_ENTRIES:
             raise self.fail(f"a formula of more than {MAX_ENTRIES} bounds and coefficients")
 
-    def _pair(self, branch: tuple[Atom, ...], n_inputs: int, columns: Sequence[str]) -> Pair | None:
+    def _pair_of_branch(self, branch: tuple[Atom, ...], n_inputs: int, columns: Sequence[str]) -> Pair | None:
         """The branch as box and rows, of the variables in ``columns``; None where it holds nowhere."""
         lower: dict[int, tuple[Fraction, bool]] = {}
         upper: dict[int, tuple[Fraction, bool]] = {}
         rows: dict[Row, None] = {}
         # Before they are made: what a text may ask for is limited, not only its length.
-        self._count(n_inputs)
+        self._count_entries(n_inputs)
         for linear, strict in branch:
             factors, constant = linear.factors, linear.constant
             if not factors:
                 # No variable is left: a comparison of numbers, which is true everywhere or nowhere.
                 if constant > 0 or (strict and constant == 0):
                     return None
-            elif relates(linear) or next(iter(factors))[0] == "Y":
-                self._count(len(columns))
+            elif relates_inputs(linear) or next(iter(factors))[0] == "Y":
+                self._count_entries(len(columns))
                 values = tuple(factors.get(name, Fraction(0)) for name in columns)
                 rows[Row(values, -constant, strict).normal()] = None
             else:
@@ -399,12 +401,12 @@ class Reader:
                 # ``factor x + constant <= 0``: dividing by a negative factor turns the relation round.
                 index, value = int(name[2:]), -constant / factor
                 if factor > 0:
-                    upper[index] = min(upper.get(index, (value, False)), (value, False), key=_first)
+                    upper[index] = min(upper.get(index, (value, False)), (value, False), key=_bound_value)
                     # Of two equal bounds the strict one counts, in whichever order they come.
-                    upper[index] = _tighter(upper[index], value, strict)
+                    upper[index] = _tighter_bound(upper[index], value, strict)
                 else:
-                    lower[index] = max(lower.get(index, (value, False)), (value, False), key=_first)
-                    lower[index] = _tighter(lower[index], value, strict)
+                    lower[index] = max(lower.get(index, (value, False)), (value, False), key=_bound_value)
+                    lower[index] = _tighter_bound(lower[index], value, strict)
         sides = [lower.get(i) for i in range(n_inputs)], [upper.get(i) for i in range(n_inputs)]
         pairs = [(low, high) for low, high in zip(*sides, strict=True) if low is not None and high is not None]
         # A branch that holds nowhere needs no proof; first, as it may well leave other inputs without bounds.
@@ -415,28 +417,28 @@ class Reader:
         return Pair(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), tuple(rows))
 
 
-def relates(linear: Linear) -> bool:
+def relates_inputs(linear: Linear) -> bool:
     """Does a comparison speak about several inputs, or about inputs and outputs?"""
     return len(linear.factors) > 1 and any(name[0] == "X" for name in linear.factors)
 
 
-def _words(command: list[Tree]) -> list[Tree]:
+def _words_of_command(command: list[Tree]) -> list[Tree]:
     """What stands in a command that says nothing; the variables of ``get-value`` stand in parentheses."""
     variables = command[1] if command[0] == "get-value" and len(command) == 2 else []
     return [*command[:1], *variables] if isinstance(variables, list) and variables else command
 
 
-def start(tree: Tree) -> str:
+def first_word(tree: Tree) -> str:
     """For messages: the first word, shortened."""
     while isinstance(tree, list):
         tree = tree[0] if tree else "()"
     return repr(tree[:40])
 
 
-def _first(bound: tuple[Fraction, bool]) -> Fraction:
+def _bound_value(bound: tuple[Fraction, bool]) -> Fraction:
     return bound[0]
 
 
-def _tighter(bound: tuple[Fraction, bool], value: Fraction, strict: bool) -> tuple[Fraction, bool]:
+def _tighter_bound(bound: tuple[Fraction, bool], value: Fraction, strict: bool) -> tuple[Fraction, bool]:
     """The bound, strict too if one of the bounds with its value is."""
     return (bound[0], bound[1] or (strict and bound[0] == value))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from birdnn.certify.check.certificate import LEAF, Region
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.layers import Activation, Chain, Network
-from birdnn.certify.check.lines import Flags, Floats, bent, execution_error, magnitude
+from birdnn.certify.check.lines import Flags, Floats, execution_error, is_bent, largest_magnitude
 from birdnn.certify.check.statement import Row
 
 Index = NDArray[np.intp]
@@ -145,9 +145,9 @@ class Walk:
             Rejected: it proves nothing.
         """
         region = self.region
-        ends = np.cumsum([0, *self._widths()])
+        ends = np.cumsum([0, *self._layer_widths()])
         self.spans = [slice(a, b) for a, b in pairwise(ends)]
-        self.rows = self._rows()
+        self.rows = self._padded_rows()
         root = np.full((1, ends[-1]), np.inf)
         lower, upper = region.root()
         stack = [
@@ -158,23 +158,23 @@ class Walk:
             return
         with np.errstate(all="ignore"):  # infinities and NaN prove nothing, silently
             while stack:
-                batch = self._next(stack)
-                children = self._examine(batch)
+                batch = self._next_batch(stack)
+                children = self._examine_batch(batch)
                 self.seen(len(batch.node))
                 if len(children.node):
                     stack.append(children)
 
-    def _widths(self) -> list[int]:
+    def _layer_widths(self) -> list[int]:
         """How many neurons each hidden layer has."""
         return [size for _, size in self.network.hidden]
 
-    def _rows(self) -> Rows:
+    def _padded_rows(self) -> Rows:
         """What is asked of the last layer."""
-        return padded(self.region.polytopes, self.network.n_outputs)
+        return padded_rows(self.region.polytopes, self.network.n_outputs)
 
-    def _next(self, stack: list[Batch]) -> Batch:
+    def _next_batch(self, stack: list[Batch]) -> Batch:
         """The last nodes of the stack, as many as a batch takes: depth first, so that the stack stays low."""
-        batch, most = stack.pop(), self._most()
+        batch, most = stack.pop(), self._batch_limit()
         while len(batch.node) < most and stack:
             batch = stack.pop().join(batch)
         if len(batch.node) > most:
@@ -183,28 +183,28 @@ class Walk:
             batch = batch.take(slice(-most, None))
         return batch
 
-    def _most(self) -> int:
+    def _batch_limit(self) -> int:
         """How many nodes a batch may take."""
         return self.batch
 
-    def _examine(self, batch: Batch) -> Batch:
-        pass_ = self._tightened(batch)
-        items, index = self._items(batch)
+    def _examine_batch(self, batch: Batch) -> Batch:
+        pass_ = self._tighten_bounds(batch)
+        items, index = self._open_items(batch)
         planes = pass_.planes(items)
         least = pass_.minimum(planes, np.arange(len(index)), (batch.lower[items.box], batch.upper[items.box]))
         # On a polytope with a closed row a plane that is zero may touch an unsafe output. NaN compares as False and
         # closes nothing.
         closed = (least > 0) | (self.rows.strict[items.polytope] & (least >= 0))
         batch.open[items.box[closed], items.polytope[closed]] = False
-        moved = self._faces(batch, pass_, planes, items)
-        return self._children(batch, *moved)
+        moved = self._move_faces(batch, pass_, planes, items)
+        return self._children_of_open(batch, *moved)
 
-    def _tightened(self, batch: Batch) -> Planes:
+    def _tighten_bounds(self, batch: Batch) -> Planes:
         """Bounds of all hidden neurons, in place, and the pass that knows them."""
         pass_, corners = self.engine.start(self.rows, len(batch.node)), (batch.lower, batch.upper)
         h = np.maximum(np.abs(batch.lower), np.abs(batch.upper))
         # The root counts as its own parent in that array.
-        anew = (batch.node == 0) | ~self._split(self.region.parent[batch.node])  # the box of a parent has its bounds
+        anew = (batch.node == 0) | ~self._is_split(self.region.parent[batch.node])  # the box of a parent has its bounds
         chain = self.network
         if not isinstance(chain, Chain) or not isinstance(pass_, Pass):
             raise TypeError("a walk of layers needs a chain of them, and an engine for it")
@@ -219,20 +219,20 @@ class Walk:
             if act is None:
                 break
             l, u = batch.l[:, self.spans[k]], batch.u[:, self.spans[k]]
-            self._bound(pass_, k, act, (l, u), anew, corners)
+            self._bound_layer(pass_, k, act, (l, u), anew, corners)
             error = execution_error(act, l) if self.single else np.zeros_like(l)
             pass_.relax(k, l, u, error)
-            h = self._magnitude(k, act, l, u, error)
+            h = self._layer_magnitude(k, act, l, u, error)
         return pass_
 
-    def _bound(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
+    def _bound_layer(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
         """Tighten in place what is ``known`` of the neurons of layer ``k``, on the boxes that are ``anew``."""
         # Bounds of the first layer are wanted whole, as they are those of exact rows; behind it a linear neuron has
         # nothing to gain. The format fixes which (docs/certificate.md, "Tighten").
-        wanted = np.ones_like(known[0], dtype=bool) if k == 0 else bent(act, *known)
-        self._tighten(pass_, k, wanted & anew[:, None], known, corners)
+        wanted = np.ones_like(known[0], dtype=bool) if k == 0 else is_bent(act, *known)
+        self._tighten_neurons(pass_, k, wanted & anew[:, None], known, corners)
 
-    def _tighten(self, pass_: Pass, k: int, wanted: Flags, known: Corners, corners: Corners) -> None:
+    def _tighten_neurons(self, pass_: Pass, k: int, wanted: Flags, known: Corners, corners: Corners) -> None:
         """Tighten, in place, what is ``known`` of those neurons that are ``wanted``, (boxes, neurons)."""
         box, neuron = np.nonzero(wanted)
         if len(box):
@@ -240,14 +240,14 @@ class Walk:
             # Inherited bounds hold as well. NaN is handed on by these two, and counts as unknown everywhere.
             l[box, neuron], u[box, neuron] = np.maximum(l[box, neuron], low), np.minimum(u[box, neuron], high)
 
-    def _magnitude(self, k: int, act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
+    def _layer_magnitude(self, k: int, act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
         """The largest absolute value of each neuron behind its activation, rounded up."""
-        return magnitude(act, l, u, error)
+        return largest_magnitude(act, l, u, error)
 
-    def _items(self, batch: Batch) -> tuple[Items, Index]:
+    def _open_items(self, batch: Batch) -> tuple[Items, Index]:
         """The items at the batch's nodes whose polytope is open, and their numbers in the region."""
         region = self.region
-        box, index = ranges(region.item_node, batch.node)
+        box, index = find_ranges(region.item_node, batch.node)
         polytope = region.item_polytope[index]
         # What a checker with tighter bounds has closed already, the certificate may still have items for.
         keep = batch.open[box, polytope]
@@ -258,15 +258,15 @@ class Walk:
         # Zero is a place that exists; what stands there is not taken.
         place = np.where(inside, region.multiplier_start[index][:, None] + column, 0)
         multipliers = np.where(inside, region.multiplier[place], 0.0) if len(index) else np.zeros(inside.shape)
-        item, at = spread(region.slope_start[index], region.slope_start[index + 1])
+        item, at = expand_ranges(region.slope_start[index], region.slope_start[index + 1])
         neuron, slope = region.neuron[at], region.slope[at]
         slopes = []
         for span in self.spans:
             mine = (neuron >= span.start) & (neuron < span.stop)
             slopes.append((item[mine], neuron[mine] - span.start, slope[mine]))
-        return Items(box, polytope, multipliers, tuple(slopes), self._sides(batch.node[box], index)), index
+        return Items(box, polytope, multipliers, tuple(slopes), self._sides_of_items(batch.node[box], index)), index
 
-    def _sides(self, node: Index, index: Index) -> tuple[Sides, ...]:
+    def _sides_of_items(self, node: Index, index: Index) -> tuple[Sides, ...]:
         """Of the items of these numbers, at these nodes; nothing where no neuron is split above any of them."""
         region, found = self.region, []
         # All items at once go up by one node in each turn, and leave when nothing is split above.
@@ -274,7 +274,7 @@ class Walk:
         child = node[item]
         while len(item):  # upwards, as long as there is a neuron above
             parent = region.parent[child]
-            split = self._split(parent)
+            split = self._is_split(parent)
             i, at = item[split], parent[split]
             # Children above a cut have even numbers, `2j + 2`.
             side = np.where(child[split] % 2 == 0, 1.0, -1.0)
@@ -294,16 +294,16 @@ class Walk:
             sides.append(Sides(*own, region.sides[node][i[at]]))
         return tuple(sides)
 
-    def _split(self, node: Index) -> Flags:
+    def _is_split(self, node: Index) -> Flags:
         """At which nodes is a neuron split?"""
         axis = self.region.axis[node]
         split: Flags = (axis >= self.network.n_inputs) & (axis != LEAF)
         return split
 
-    def _faces(self, batch: Batch, pass_: Planes, planes: Any, items: Items) -> Corners:
+    def _move_faces(self, batch: Batch, pass_: Planes, planes: Any, items: Items) -> Corners:
         """The corners that remain when the faces have moved."""
         region = self.region
-        box, index = ranges(region.face_node, batch.node)
+        box, index = find_ranges(region.face_node, batch.node)
         # A node that is closed has no children; where its faces move to does not matter.
         keep = batch.open[box].any(1)
         box, index = box[keep], index[keep]
@@ -318,7 +318,7 @@ class Walk:
         self._require(inside, batch.node[box], "a face moves out of its box")
         high[each, axis] = np.where(side == 0, at, high[each, axis])
         low[each, axis] = np.where(side == 1, at, low[each, axis])
-        face, which = ranges(items.box, box)  # every face with every item of its node
+        face, which = find_ranges(items.box, box)  # every face with every item of its node
         polytope = items.polytope[which]
         least = pass_.minimum(planes, which, (low[face], high[face]))
         clear = (least > 0) | (self.rows.strict[polytope] & (least >= 0))
@@ -335,13 +335,13 @@ class Walk:
         self._require(np.all(lower <= upper, axis=1), batch.node, "faces cross each other")
         return lower, upper
 
-    def _children(self, batch: Batch, lower: Floats, upper: Floats) -> Batch:
+    def _children_of_open(self, batch: Batch, lower: Floats, upper: Floats) -> Batch:
         """The children of those nodes that have an open polytope; a leaf may have none."""
         region, node = self.region, batch.node
         left = np.nonzero(batch.open.any(1))[0]
         axis = region.axis[node[left]]
         self._require(axis != LEAF, node[left], "a polytope is left open")
-        cut, split = region.cut[region.rank[node[left]]], self._split(node[left])
+        cut, split = region.cut[region.rank[node[left]]], self._is_split(node[left])
         # A neuron is no axis of the box; any will do, as it is not looked at.
         edge = np.where(split, 0, axis)
         inside = np.asarray((lower[left, edge] < cut) & (cut < upper[left, edge]))
@@ -371,19 +371,19 @@ def _stays_below(peak: Fraction, h: float, limit: int) -> bool:
     return bool(np.isfinite(h)) and peak * Fraction(max(1.0, h)) < limit
 
 
-def padded(polytopes: tuple[tuple[Row, ...], ...], n_outputs: int) -> Rows:
+def padded_rows(polytopes: tuple[tuple[Row, ...], ...], n_outputs: int) -> Rows:
     """Polytopes as arrays."""
     most = max((len(rows) for rows in polytopes), default=0)
     a, b = np.zeros((len(polytopes), most, n_outputs)), np.zeros((len(polytopes), most))
     for i, rows in enumerate(polytopes):
         for j, row in enumerate(rows):
-            a[i, j], b[i, j] = [_float(value) for value in row.coefficients], _float(row.bound)
+            a[i, j], b[i, j] = [_float_or_nan(value) for value in row.coefficients], _float_or_nan(row.bound)
     # One closed row is enough for its border to be unsafe.
     strict = np.array([bool(rows) and all(row.strict for row in rows) for rows in polytopes], dtype=bool)
     return Rows(a, b, strict, polytopes)
 
 
-def _float(value: Fraction) -> float:
+def _float_or_nan(value: Fraction) -> float:
     try:
         return float(value)
     except OverflowError:
@@ -391,12 +391,12 @@ def _float(value: Fraction) -> float:
         return np.nan
 
 
-def ranges(owner: Index, wanted: Index) -> tuple[Index, Index]:
+def find_ranges(owner: Index, wanted: Index) -> tuple[Index, Index]:
     """Where each of ``wanted`` stands in the sorted ``owner``: (place in ``wanted``, index into ``owner``)."""
-    return spread(np.searchsorted(owner, wanted, "left"), np.searchsorted(owner, wanted, "right"))
+    return expand_ranges(np.searchsorted(owner, wanted, "left"), np.searchsorted(owner, wanted, "right"))
 
 
-def spread(start: Index, stop: Index) -> tuple[Index, Index]:
+def expand_ranges(start: Index, stop: Index) -> tuple[Index, Index]:
     """The numbers of all ranges ``start .. stop``, each with the number of its range."""
     count = stop - start
     place = np.repeat(np.arange(len(count)), count)

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from flint import ctx
 
-from birdnn.certify.check.exact import rational
+from birdnn.certify.check.exact import fmpq_of_fraction
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.graphs import exact, floats, nodes
-from birdnn.certify.check.graphs.exact import GraphExactEngine, _ball, evaluate
+from birdnn.certify.check.graphs.exact import GraphExactEngine, _as_ball, evaluate
 from birdnn.certify.check.graphs.floats import GraphFloatEngine
 from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph
-from birdnn.certify.check.graphs.walk import GraphPass, _open
+from birdnn.certify.check.graphs.walk import GraphPass, _depends_on_bounds
 from birdnn.certify.check.layers import Activation
 from birdnn.certify.check.lines import slope_range
-from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.rounding import round_towards
 from birdnn.certify.check.statement import Row
-from birdnn.certify.check.tree import Items, Rows, Sides, padded
+from birdnn.certify.check.tree import Items, Rows, Sides, padded_rows
 from tests.certify.graphs.models import drawn, pooled
 from tests.certify.graphs.test_graph_reader import read
 
@@ -45,7 +45,7 @@ def below(low: float, value: Any) -> bool:
     if isinstance(value, Fraction):
         return low == -np.inf or Fraction(low) <= value
     with ctx.workprec(1024):
-        return low == -np.inf or not rational(Fraction(low)) > value
+        return low == -np.inf or not fmpq_of_fraction(Fraction(low)) > value
 
 
 EXTREMES = (1.0, 1e-30, 1e20, 5e-324, 1e-310, 1e90, 1e115, 1e122, 1e150, 1e-100, 1e300, 1e-200)
@@ -96,7 +96,7 @@ class Asked:
         self.values = [values(self.graph, point) for point in x]
         self.x = x
         polytope = [tuple(_row(draw, self.graph.n_outputs) for _ in range(int(draw.integers(1, 3)))) for _ in range(2)]
-        self.rows: Rows = padded(tuple(polytope), self.graph.n_outputs)
+        self.rows: Rows = padded_rows(tuple(polytope), self.graph.n_outputs)
         self.sided = sided
         self.cut: dict[int, list[tuple[int, int, float, float]]] = {}
 
@@ -109,7 +109,7 @@ class Asked:
                 passed.affine(k)
             else:
                 l, u = (side.copy() for side in passed.interval(node.source))
-                box, entry = np.nonzero(_open(node, l, u))
+                box, entry = np.nonzero(_depends_on_bounds(node, l, u))
                 if len(box):
                     low, up = passed.neurons(node.source, box, entry, corners)
                     for i, j, a, b in zip(box, entry, low, up, strict=True):
@@ -139,7 +139,7 @@ class Asked:
         for i in range(2):
             j = int(self.draw.integers(l.shape[1]))
             value = self.values[i][node.source][j]
-            near = rounded(value, -np.inf) if isinstance(value, Fraction) else float(value.mid())
+            near = round_towards(value, -np.inf) if isinstance(value, Fraction) else float(value.mid())
             side = float(self.draw.choice([-1, 1]))
             at = near - side * float(self.draw.random()) * 0.1 * abs(near)
             if np.isfinite(at) and bool(_times(Fraction(side), _sum(value, -Fraction(at))) >= 0):
@@ -191,12 +191,12 @@ class Asked:
 
 
 def _times(factor: Fraction, value: Any) -> Any:
-    return factor * value if isinstance(value, Fraction) else rational(factor) * value
+    return factor * value if isinstance(value, Fraction) else fmpq_of_fraction(factor) * value
 
 
 def _sum(a: Any, b: Any) -> Any:
     exact = isinstance(a, Fraction) and isinstance(b, Fraction)
-    return a + b if exact else _ball(a) + _ball(b)
+    return a + b if exact else _as_ball(a) + _as_ball(b)
 
 
 def _row(draw: np.random.Generator, outputs: int) -> Row:
@@ -271,40 +271,42 @@ def _no_slack(self: Any, k: int, right: Any = floats.GraphFloatPass.affine) -> N
 
 
 def _inward(
-    self: Any, act: Any, l: Any, u: Any, low: Any, high: Any, right: Any = floats.GraphFloatPass._around
+    self: Any, act: Any, l: Any, u: Any, low: Any, high: Any, right: Any = floats.GraphFloatPass._lines_of_slopes
 ) -> Any:
     lines = right(self, act, l, u, low, high)
     return floats._Lines(lines.low, lines.low_offset + 1e-9, lines.up, lines.up_offset)
 
 
-def _always_settled(self: Any, k: int, windows: Any, l: Any, u: Any, right: Any = floats.GraphFloatPass._pick) -> None:
+def _always_settled(
+    self: Any, k: int, windows: Any, l: Any, u: Any, right: Any = floats.GraphFloatPass._pick_entries
+) -> None:
     right(self, k, windows, l, u)
     lines = self.lines[k]
     self.lines[k] = floats._Lines(lines.low, lines.low_offset, lines.low, -lines.low_offset)
 
 
 def _other_side(
-    self: Any, k: int, items: Any, place: int, part: Any, right: Any = floats.GraphFloatPass._towards
+    self: Any, k: int, items: Any, place: int, part: Any, right: Any = floats.GraphFloatPass._side_terms
 ) -> Any:
     rows, constant = right(self, k, items, place, part)
     return -rows, -constant
 
 
-def _best_of_all(window: Any, l: Any, u: Any, right: Any = exact._pick) -> Any:
+def _best_of_all(window: Any, l: Any, u: Any, right: Any = exact._pick_entry) -> Any:
     return right(window, l, u)[0], None
 
 
-def _no_sides(self: Any, items: Any, n: int, right: Any = exact.GraphExactPass._sides) -> Any:
+def _no_sides(self: Any, items: Any, n: int, right: Any = exact.GraphExactPass._side_terms) -> Any:
     return {k: (row, constant + 1) for k, (row, constant) in right(self, items, n).items()}
 
 
 PLANTED = [
     (GraphFloatEngine, floats.GraphFloatPass, "affine", _no_slack),
-    (GraphFloatEngine, floats.GraphFloatPass, "_around", _inward),
-    (GraphFloatEngine, floats.GraphFloatPass, "_pick", _always_settled),
-    (GraphFloatEngine, floats.GraphFloatPass, "_towards", _other_side),
-    (GraphExactEngine, exact, "_pick", _best_of_all),
-    (GraphExactEngine, exact.GraphExactPass, "_sides", _no_sides),
+    (GraphFloatEngine, floats.GraphFloatPass, "_lines_of_slopes", _inward),
+    (GraphFloatEngine, floats.GraphFloatPass, "_pick_entries", _always_settled),
+    (GraphFloatEngine, floats.GraphFloatPass, "_side_terms", _other_side),
+    (GraphExactEngine, exact, "_pick_entry", _best_of_all),
+    (GraphExactEngine, exact.GraphExactPass, "_side_terms", _no_sides),
 ]
 
 
@@ -327,7 +329,7 @@ def test_windows_of_inactive_neurons_are_settled(engine: Any) -> None:
     low, up = np.array([[-3.0, -2.0, -1.0, -0.5]]), np.array([[-1.0, 2.0, -0.5, -0.25]])
     for top in (-0.125, 2.0):  # with and without an entry that may be active
         up[0, 1] = top
-        pass_ = engine(graph).start(padded(((Row((Fraction(1),), Fraction(0), False),),), 1), 1)
+        pass_ = engine(graph).start(padded_rows(((Row((Fraction(1),), Fraction(0), False),),), 1), 1)
         pass_.begin((low, up))
         pass_.affine(0)
         for k in (1, 2):

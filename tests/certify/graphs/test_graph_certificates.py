@@ -303,7 +303,7 @@ def test_a_spoilt_certificate_is_rejected(name: str, arithmetic: Any, made: Any,
     assert reason in str(getattr(caught.value, "reason", caught.value))
 
 
-def _no_sides(choices: Any, item: Any, plane: Any, right: Any = recording._choices) -> Any:
+def _no_sides(choices: Any, item: Any, plane: Any, right: Any = recording._choices_of_planes) -> Any:
     multipliers, slopes, sides = right(choices, item, plane)
     return multipliers, slopes, sides * 0
 
@@ -318,8 +318,8 @@ def _one_further(self: Any, parents: Any, halves: Any, edge: Any, right: Any = r
 @pytest.mark.parametrize(
     ("where", "name", "bug"),
     [
-        (recording, "_choices", _no_sides),
-        (recording, "_from_the_root", lambda axes, inputs, node, sides, split: np.arange(len(split))[::-1]),
+        (recording, "_choices_of_planes", _no_sides),
+        (recording, "_order_from_root", lambda axes, inputs, node, sides, split: np.arange(len(split))[::-1]),
         (recording.Recorder, "cut", _one_further),
     ],
 )

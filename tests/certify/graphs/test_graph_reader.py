@@ -16,7 +16,7 @@ from birdnn.certify.check.graphs.exact import evaluate
 from birdnn.certify.check.graphs.floats import GraphFloatEngine
 from birdnn.certify.check.graphs.nodes import Affine, Graph
 from birdnn.certify.check.graphs.reader import SUPPORTED, read_graph
-from birdnn.certify.check.tree import padded
+from birdnn.certify.check.tree import padded_rows
 from birdnn.errors import FormatError
 from tests.certify.graphs.models import Draft, drawn, run
 
@@ -31,7 +31,7 @@ def parsed(data: bytes) -> Graph:
 
 def intervals(graph: Graph, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the outputs at points, (points, inputs)."""
-    passed = GraphFloatEngine(graph).start(padded((), graph.n_outputs), len(x))
+    passed = GraphFloatEngine(graph).start(padded_rows((), graph.n_outputs), len(x))
     passed.begin((x, x))
     for k, node in enumerate(graph.nodes):
         if isinstance(node, Affine):
@@ -226,13 +226,17 @@ def _first_only(self: Any, node: Any, right: Any = reader._Reader._sum) -> Any:
     return made
 
 
-def _unpadded(count: Any, shape: Any, right: Any = reader._means) -> Any:
+def _unpadded(count: Any, shape: Any, right: Any = reader._mean_factors) -> Any:
     return right(np.full_like(count, count.max()), shape)
 
 
 @pytest.mark.parametrize(
     ("where", "name", "bug"),
-    [(reader._Reader, "_sum", _first_only), (reader, "_means", _unpadded), (reader, "_inverse_root", lambda v: 1 / v)],
+    [
+        (reader._Reader, "_sum", _first_only),
+        (reader, "_mean_factors", _unpadded),
+        (reader, "_inverse_root", lambda v: 1 / v),
+    ],
 )
 def test_a_planted_misreading_is_noticed(where: object, name: str, bug: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(where, name, bug)

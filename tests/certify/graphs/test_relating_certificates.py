@@ -24,7 +24,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.pipeline.load import load_network, load_property
 from birdnn.records import Proved, Verdict
 from birdnn.verify import SearchSettings, verify
-from birdnn.verify.relating import net_for
+from birdnn.verify.relating import net_for_property
 from tests.certify.graphs.models import Draft, written
 from tests.certify.producer import write
 from tests.verify.cases import NO_ATTACK
@@ -76,7 +76,7 @@ def decided(net: Path, prop: Path, out: Path) -> Verdict:
     asked = load_property(prop, loaded, "normalised", deciding=True, relating=True)
     effort = SearchSettings(semantics="real", record=True, attack=NO_ATTACK, max_boxes=4000, batch=16,
                             crown=CrownSettings(steps=6))  # fmt: skip
-    verdict = verify(net_for(loaded.net, asked, recorded=True), asked, settings=effort, replays=loaded.replays)
+    verdict = verify(net_for_property(loaded.net, asked, recorded=True), asked, settings=effort, replays=loaded.replays)
     told: dict[str, Any] = {"semantics": "real", "assumptions": {}, "tool": "birdnn"}
     if isinstance(verdict, Proved):
         entry = Certified(prop=asked, verdict=verdict)
@@ -165,7 +165,7 @@ def backwards(graph: Graph, right: Any = nodes.beside_inputs) -> Graph:
     n, m, last = graph.n_inputs, graph.n_outputs, made.nodes[-1]
     assert isinstance(last, Affine)
     places = np.concatenate([np.full(m, -1), np.arange(n)[::-1]])
-    both = last.sources[0], (0, nodes.selection(places, n))
+    both = last.sources[0], (0, nodes.selection_map(places, n))
     return Graph((*made.nodes[:-1], Affine(both, last.offset)), made.sizes, made.single)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from birdnn.certify.check.certificate import Region
 from birdnn.certify.check.files import Rejected
-from birdnn.certify.check.layers import Activation, Chain, Layer, exact
-from birdnn.certify.check.pairs.chain import Pair, joined
+from birdnn.certify.check.layers import Activation, Chain, Layer, exact_array
+from birdnn.certify.check.pairs.chain import Pair, join_chains
 from birdnn.certify.check.pairs.exact import PairExactEngine
 from birdnn.certify.check.pairs.floats import PairFloatEngine
 from birdnn.certify.check.pairs.walk import PairWalk
@@ -53,7 +53,7 @@ def chain_of(made: Layers, act: Activation) -> Chain:
     """As the checker would read it."""
     layers = []
     for k, (weight, bias) in enumerate(made):
-        w, b = exact(weight.astype(np.float64)), exact(bias.astype(np.float64))
+        w, b = exact_array(weight.astype(np.float64)), exact_array(bias.astype(np.float64))
         layers.append(Layer(w, b, w * 0, b * 0, Fraction(1), act if k < len(made) - 1 else None))
     return Chain(tuple(layers), made[0][0].shape[1], len(made[-1][1]), True)
 
@@ -109,8 +109,8 @@ def bounded(
     """The box through the walk, and random multipliers of the rows in all forms with random slopes."""
     region: Region = _empty_region([rows])
     walk = PairWalk(pair, engine, region, "test", False)
-    walk.rows = walk._rows()
-    ends = np.cumsum([0, *walk._widths()])
+    walk.rows = walk._padded_rows()
+    ends = np.cumsum([0, *walk._layer_widths()])
     walk.spans = [slice(a, b) for a, b in pairwise(ends)]
     unknown = np.full((1, ends[-1]), np.inf)
     batch = Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown.copy(), np.ones((1, 1), bool))
@@ -124,7 +124,7 @@ def bounded(
         ends_ = sorted((act.alpha, 1.0))
         slopes.append((np.zeros(len(neuron), int), neuron, ends_[0] + draw.random(len(neuron)) * (ends_[1] - ends_[0])))
     with np.errstate(all="ignore"):
-        pass_ = walk._tightened(batch)
+        pass_ = walk._tighten_bounds(batch)
         zero = np.zeros(1, int)
         planes = pass_.planes(Items(zero, zero, multipliers, tuple(slopes)))
         least = [float(pass_.minimum(planes, zero, (x[None], x[None]))[0]) for x in points]
@@ -142,7 +142,7 @@ def contradictions(seed: int, *, exactly: bool = False, powers: int = 0, kind: i
     other = moved(made, seed + 1, 10.0 ** -draw.integers(0, 6), shared)
     shifts = draw.integers(-powers, powers + 1, len(made)).tolist()
     chains = tuple(chain_of(scaled(each, shifts), act) for each in (made, other))
-    pair = joined(*chains, shared, "files", "proof")
+    pair = join_chains(*chains, shared, "files", "proof")
     side = np.ldexp(1.0, int(draw.integers(-powers, powers + 1)))
     middle, half = draw.uniform(-1, 1, sizes[0]) * side, draw.choice([1e-3, 0.1, 1.0]) * side
     lower, upper = middle - half, middle + half

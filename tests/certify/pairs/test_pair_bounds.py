@@ -71,7 +71,7 @@ def _half_agreed(l: np.ndarray, u: np.ndarray) -> None:
     l[:, 2 * n :] = np.fmax(l[:, 2 * n :], l[:, n : 2 * n] - l[:, :n])
 
 
-def _other_sign(one: Any, other: Any, *, first: bool, joined: Any = chain._joined) -> Any:
+def _other_sign(one: Any, other: Any, *, first: bool, joined: Any = chain._join_layers) -> Any:
     """The weights' difference the wrong way round."""
     made = joined(one, other, first=first)
     n = len(made.bias) // 3
@@ -79,7 +79,7 @@ def _other_sign(one: Any, other: Any, *, first: bool, joined: Any = chain._joine
     return made
 
 
-def _form(row: Any, form: int, right: Any = chain._form) -> Any:
+def _form(row: Any, form: int, right: Any = chain._row_in_form) -> Any:
     """The third form with the difference added."""
     found = right(row, form)
     n = len(found.coefficients) // 3
@@ -96,11 +96,11 @@ PLANTED: dict[str, list[tuple[Any, str, Any]]] = {
     "tangents at the wrong point": _everywhere("slants", _swapped),
     "tangents at one point": _everywhere("slants", _of_the_first_alone),
     "least and greatest slope change places": _everywhere("slants", _reversed),
-    "no offset": [(floats, "offsets", _none)],
-    "the difference is a sum": [(walk, "agree", _sum)],
-    "upper ends for lower ones": [(walk, "agree", _half_agreed)],
-    "weights the wrong way round": [(chain, "_joined", _other_sign)],
-    "a form with another sign": [(chain, "_form", _form)],
+    "no offset": [(floats, "line_offsets", _none)],
+    "the difference is a sum": [(walk, "tighten_blocks", _sum)],
+    "upper ends for lower ones": [(walk, "tighten_blocks", _half_agreed)],
+    "weights the wrong way round": [(chain, "_join_layers", _other_sign)],
+    "a form with another sign": [(chain, "_row_in_form", _form)],
 }
 
 
@@ -115,7 +115,7 @@ def test_planted_bugs_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_planted_bug_of_the_exact_arithmetic_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what it does by itself: the extremes of a difference, taken for those of a network's neuron."""
     assert not any(contradictions(seed, exactly=True) for seed in SEEDS)
-    monkeypatch.setattr(exact.PairExactPass, "_extremes", exact.ExactPass._extremes)
+    monkeypatch.setattr(exact.PairExactPass, "_gap_extremes", exact.ExactPass._gap_extremes)
     assert any(contradictions(seed, exactly=True) for seed in SEEDS)
 
 

@@ -539,7 +539,7 @@ def test_processes_share_a_large_certificate(case: Case, monkeypatch: pytest.Mon
     """Their command lines name both files."""
     from birdnn.certify.check import judge
 
-    monkeypatch.setattr(judge, "processes", lambda *_: 2)
+    monkeypatch.setattr(judge, "process_count", lambda *_: 2)
     leaves = case.check().answers[0].leaves
     assert leaves > 3
     _weights("g", 2, lambda w: w * 2, again=True)(case)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.layers import Activation
-from birdnn.certify.check.pairs.chain import alike, at_variables, in_forms, joined
+from birdnn.certify.check.pairs.chain import at_variables, count_same_layers, join_chains, rows_in_forms
 from birdnn.certify.check.pairs.exact import evaluate
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
@@ -27,7 +27,7 @@ def test_blocks_are_both_networks_and_their_difference(seed: int, shared: int) -
     """Through the joint weights themselves, at an exact point."""
     made = drawn(seed, [2, 3, 4, 2])
     chains = chain_of(made, RELU), chain_of(moved(made, seed + 1, 0.1, shared), RELU)
-    pair = joined(*chains, shared, "files", "proof")
+    pair = join_chains(*chains, shared, "files", "proof")
     x = [Fraction(3, 7), Fraction(-5, 11)]
     wanted, h = values(pair, chains, x), x
     for k, (layer, known) in enumerate(zip(pair.layers, wanted, strict=True)):
@@ -53,7 +53,7 @@ def test_limits_are_those_of_both() -> None:
     first = replace(chain.layers[0], peak=Fraction(7), limited=True)
     other = replace(chain, layers=(first, *chain.layers[1:]))
     for one, two in ((chain, other), (other, chain)):
-        layer = joined(one, two, 0, "files", "proof").layers[0]
+        layer = join_chains(one, two, 0, "files", "proof").layers[0]
         assert (layer.peak, layer.limited) == (7, True)
 
 
@@ -73,7 +73,7 @@ def test_rows_in_all_forms_say_the_same() -> None:
     )
     y = [Fraction(3), Fraction(5), Fraction(11), Fraction(13)]
     joint = [*y, y[2] - y[0], y[3] - y[1]]
-    ((*found,),) = in_forms([rows])
+    ((*found,),) = rows_in_forms([rows])
     assert len(found) == 6
     for place, row in enumerate(found):
         plain = rows[place % 2]
@@ -94,9 +94,9 @@ def test_how_many_layers_are_the_same() -> None:
             other[count][count % 2].reshape(-1)[-1] = np.nextafter(
                 other[count][count % 2].reshape(-1)[-1], np.float32(9)
             )
-        assert alike(chain, chain_of(other, RELU)) == count
-    assert alike(chain, chain_of(made, KINDS[1])) == 0
-    assert alike(chain, chain_of(made[:2], RELU)) == 1, "an activation follows there, or none"
+        assert count_same_layers(chain, chain_of(other, RELU)) == count
+    assert count_same_layers(chain, chain_of(made, KINDS[1])) == 0
+    assert count_same_layers(chain, chain_of(made[:2], RELU)) == 1, "an activation follows there, or none"
 
 
 def test_what_is_not_followed() -> None:
@@ -108,12 +108,12 @@ def test_what_is_not_followed() -> None:
         (chain_of(made, KINDS[1]), "activations of layer 1 differ"),
     ):
         with pytest.raises(FormatError, match=told):
-            joined(chain, other, 0, "files", "proof")
+            join_chains(chain, other, 0, "files", "proof")
     smooth = chain_of(made, Activation("tanh", 0.0))
     with pytest.raises(FormatError, match="behind ReLU and LeakyReLU only, and layer 1 has tanh"):
-        joined(smooth, smooth, 0, "files", "proof")
+        join_chains(smooth, smooth, 0, "files", "proof")
     near = chain_of(moved(made, 0, 0.1, 1), RELU)
-    joined(chain, near, 1, "files", "proof")
+    join_chains(chain, near, 1, "files", "proof")
     for shared, other in ((2, near), (-1, near), (3, chain), (4, chain)):
         with pytest.raises(Rejected, match="are not the same in both networks, or there is none behind"):
-            joined(chain, other, shared, "files", "proof")
+            join_chains(chain, other, shared, "files", "proof")

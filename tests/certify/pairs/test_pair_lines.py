@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from birdnn.certify.check.layers import Activation
 from birdnn.certify.check.pairs import exact, lines
-from birdnn.certify.check.pairs.lines import Slants, agree, default_slopes, magnitude, offsets, slants
+from birdnn.certify.check.pairs.lines import (
+    Slants,
+    default_slopes,
+    largest_magnitude,
+    line_offsets,
+    slants,
+    tighten_blocks,
+)
 from tests.certify.pairs.cases import KINDS
 
 RELU, LEAKY, STEEP, FALLING = KINDS
@@ -68,7 +75,7 @@ def test_lines_by_hand() -> None:
     ):
         slopes = default_slopes(both, of(l), of(u))
         assert tuple(float(side[0, 0]) for side in slopes) == (low, high)
-        found = offsets(both, of(l), of(u), *slopes)
+        found = line_offsets(both, of(l), of(u), *slopes)
         for got, wanted, side in zip(found, (below, above), (-1, 1), strict=True):
             assert float(got[0, 0]) == pytest.approx(wanted, abs=1e-13 if l < 0 < u else 0)
             assert side * (float(got[0, 0]) - wanted) >= 0
@@ -76,8 +83,8 @@ def test_lines_by_hand() -> None:
     ends = of(-np.inf), of(np.inf)
     with np.errstate(invalid="ignore"):
         slopes = default_slopes(one, *ends)
-        assert [float(side[0, 0]) for side in (*slopes, *offsets(one, *ends, *slopes))] == [1, 1, 0, 0]
-        nothing = offsets(both, *ends, of(0.5), of(0.5))
+        assert [float(side[0, 0]) for side in (*slopes, *line_offsets(one, *ends, *slopes))] == [1, 1, 0, 0]
+        nothing = line_offsets(both, *ends, of(0.5), of(0.5))
     assert not any(np.isfinite(side).any() for side in nothing)
 
 
@@ -85,7 +92,7 @@ def test_offsets_leave_room_for_underflow() -> None:
     """Half of the smallest number is none, and rows of any size may meet it."""
     least = 2.0**-1074
     halves = Slants((of(0.5), of(0.5)), (of(0.5), of(0.5)))
-    below, above = offsets(halves, of(-least), of(least), of(1.0), of(1.0))
+    below, above = line_offsets(halves, of(-least), of(least), of(1.0), of(1.0))
     for end in (-1, 1):
         exact_gap = Fraction(end, 2**1075) - Fraction(end, 2**1074)
         assert Fraction(float(below[0, 0])) <= exact_gap <= Fraction(float(above[0, 0]))
@@ -93,9 +100,9 @@ def test_offsets_leave_room_for_underflow() -> None:
 
 
 def test_the_largest_difference() -> None:
-    found = float(magnitude(Slants((of(-0.5), of(1.0)), (of(0.0), of(0.5))), of(-3.0), of(2.0))[0, 0])
+    found = float(largest_magnitude(Slants((of(-0.5), of(1.0)), (of(0.0), of(0.5))), of(-3.0), of(2.0))[0, 0])
     assert 3 < found < 3 + 1e-13
-    assert float(magnitude(Slants((of(0.0), of(0.0)), (of(0.0), of(0.0))), of(-3.0), of(2.0))[0, 0]) > 0
+    assert float(largest_magnitude(Slants((of(0.0), of(0.0)), (of(0.0), of(0.0))), of(-3.0), of(2.0))[0, 0]) > 0
 
 
 def test_blocks_tighten_each_other() -> None:
@@ -107,12 +114,12 @@ def test_blocks_tighten_each_other() -> None:
         ((3.5, 9.0), ((0, 0.5), (3.5, 4), (3.5, 4))),
     ):
         l, u = of(0.0, 2.0, apart[0]), of(1.0, 4.0, apart[1])
-        agree(l, u)
+        tighten_blocks(l, u)
         for low, high, (least, most) in zip(l[0], u[0], wanted, strict=True):
             assert least - 1e-13 < low <= least
             assert most <= high < most + 1e-13
     l, u = of(-np.inf, -np.inf, -1.0), of(np.inf, np.inf, 1.0)
-    agree(l, u)
+    tighten_blocks(l, u)
     assert (l.tolist(), u.tolist()) == ([[-np.inf, -np.inf, -1]], [[np.inf, np.inf, 1]])
 
 
@@ -126,7 +133,7 @@ def test_agreeing_loses_no_point(seed: int, power: int) -> None:
     ends = [[float(np.nextafter(float(v), side)) for v in point] for side in (-np.inf, np.inf)]
     wide = draw.random((2, 3)) * (draw.random((2, 3)) < 0.5) * np.abs(np.array(ends))
     l, u = np.array([ends[0]]) - wide[0], np.array([ends[1]]) + wide[1]
-    agree(l, u)
+    tighten_blocks(l, u)
     assert all(
         Fraction(float(low)) <= v <= Fraction(float(high)) for low, v, high in zip(l[0], point, u[0], strict=True)
     )
@@ -147,10 +154,10 @@ def _wrong(seed: int, act: Activation, power: int = 0) -> bool:
     slanted, apart = slants(act, l, u), (l[:, 2:], u[:, 2:])
     s = [float(act.alpha + draw.random() * (1 - act.alpha)) for _ in range(2)]
     chosen = [default_slopes(slanted, *apart), (of(s[0]), of(s[1]))][draw.integers(2)]
-    found = [float(side[0, 0]) for side in offsets(slanted, *apart, *chosen)]
+    found = [float(side[0, 0]) for side in line_offsets(slanted, *apart, *chosen)]
     slopes = [Fraction(float(side[0, 0])) for side in chosen]
     pass_: Any = SimpleNamespace(_slants=[slanted], bounds=[(l, u, None)])
-    own = cast(Any, exact.PairExactPass._extremes)
+    own = cast(Any, exact.PairExactPass._gap_extremes)
     said = [own(pass_, 0, 0, 2, fmpq(s.numerator, s.denominator))[side] for side, s in enumerate(slopes)]
     before, after = (v if v > 0 else Fraction(act.alpha) * v for v in exactly)
     gap = [after - before - s * d for s in slopes]
@@ -172,17 +179,17 @@ def test_lines_of_any_slope_hold(act: Activation, seed: int, power: int) -> None
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_end_is_noticed(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the interval, in float64 and in exact arithmetic."""
-    right = lines.offsets
+    right = lines.line_offsets
 
     def half(slanted: Slants, l: np.ndarray, u: np.ndarray, low: np.ndarray, high: np.ndarray) -> Any:
         return right(slanted, *((u, u) if lost == 0 else (l, l)), low, high)
 
     assert not any(_wrong(seed, act) for seed in range(100) for act in KINDS)
-    monkeypatch.setitem(globals(), "offsets", half)
+    monkeypatch.setitem(globals(), "line_offsets", half)
     assert any(_wrong(seed, act) for seed in range(100) for act in KINDS)
 
 
 def test_a_lost_end_of_the_exact_arithmetic_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = exact.number_of
-    monkeypatch.setattr(exact, "number_of", lambda value: right(value) if not 0 < value < 0.2 else right(0.2))
+    right = exact.fmpq_of_float
+    monkeypatch.setattr(exact, "fmpq_of_float", lambda value: right(value) if not 0 < value < 0.2 else right(0.2))
     assert any(_wrong(seed, act) for seed in range(100) for act in KINDS)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from birdnn.certify.check.pairs.chain import Pair, joined
+from birdnn.certify.check.pairs.chain import Pair, join_chains
 from birdnn.certify.check.pairs.floats import PairFloatEngine, PairFloatPass
 from birdnn.certify.check.pairs.walk import PairWalk
 from tests.certify.pairs.cases import KINDS, chain_of, drawn, moved
@@ -21,7 +21,7 @@ UNKNOWN = (-np.inf, np.inf), (-np.inf, np.inf)
 
 def walk(shared: int) -> PairWalk:
     made = drawn(0, [1, 2, 2, 1])
-    pair = joined(chain_of(made, RELU), chain_of(moved(made, 1, 0.1, shared), RELU), shared, "files", "proof")
+    pair = join_chains(chain_of(made, RELU), chain_of(moved(made, 1, 0.1, shared), RELU), shared, "files", "proof")
     return PairWalk(pair, PairFloatEngine(pair), _empty_region([]), "test", False)
 
 
@@ -40,7 +40,7 @@ class Asked(PairFloatPass):
 def asked(shared: int, k: int, ends: tuple[tuple[float, float], ...], anew: bool = True) -> list[list[int]]:
     pass_ = Asked()
     known = tuple(np.array([side]) for side in zip(*ends, strict=True))
-    walk(shared)._bound(pass_, k, RELU, known, np.array([anew]), (np.zeros((1, 1)), np.zeros((1, 1))))  # type: ignore[arg-type]
+    walk(shared)._bound_layer(pass_, k, RELU, known, np.array([anew]), (np.zeros((1, 1)), np.zeros((1, 1))))  # type: ignore[arg-type]
     return pass_.neurons_of
 
 
@@ -61,7 +61,7 @@ def test_the_first_layer_and_shared_ones() -> None:
 def test_the_first_layers_blocks_agree() -> None:
     """Of the first layer as well, where it is not shared."""
     l, u = np.array([[0.0, 0.0, 2.0, 2.0, -np.inf, -np.inf]]), np.array([[1.0, 1.0, 4.0, 4.0, np.inf, np.inf]])
-    walk(0)._bound(Asked(), 0, RELU, (l, u), np.array([True]), (l, u))
+    walk(0)._bound_layer(Asked(), 0, RELU, (l, u), np.array([True]), (l, u))
     assert l[0, 4:] == pytest.approx([1, 1])
     assert u[0, 4:] == pytest.approx([4, 4])
 
@@ -71,8 +71,8 @@ def test_how_large_neurons_can_be(shared: int) -> None:
     """A difference as much as its bounds and the steepest slope say, from layer ``shared`` on."""
     l, u = (np.array([side]) for side in zip(*A, *A, (-0.5, 0.25), (-3.0, 2.0), strict=True))
     nothing = np.zeros_like(l)
-    assert walk(shared)._magnitude(shared, RELU, l, u, nothing)[0] == pytest.approx([2, 1, 2, 1, 0.5, 3])
-    shared_one = walk(shared + 1)._magnitude(shared, RELU, l[:, :2], u[:, :2], nothing[:, :2])
+    assert walk(shared)._layer_magnitude(shared, RELU, l, u, nothing)[0] == pytest.approx([2, 1, 2, 1, 0.5, 3])
+    shared_one = walk(shared + 1)._layer_magnitude(shared, RELU, l[:, :2], u[:, :2], nothing[:, :2])
     assert shared_one[0] == pytest.approx([2, 1])
 
 
@@ -81,4 +81,4 @@ def test_a_walk_wants_both_networks() -> None:
     made.network = chain_of(drawn(0, [1, 2, 1]), RELU)
     assert not isinstance(made.network, Pair)
     with pytest.raises(TypeError, match="needs them as one chain"):
-        made._widths()
+        made._layer_widths()

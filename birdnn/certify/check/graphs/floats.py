@@ -14,8 +14,8 @@ from scipy import sparse
 
 from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Index, Map, Pool
 from birdnn.certify.check.layers import Activation
-from birdnn.certify.check.lines import LIBM, Floats, default_slopes_in_graphs, offsets_of_any, value
-from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, near
+from birdnn.certify.check.lines import LIBM, Floats, activation_value, default_slopes_in_graphs, offsets_of_any
+from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, round_towards_zero
 from birdnn.certify.check.tree import Corners, Items, Rows
 
 _ENTRIES = 1 << 22
@@ -59,24 +59,24 @@ class GraphFloatEngine:
         # N of docs/certificate.md: the longest sum, and what else is done to a number on its way; twice what is needed.
         self.gamma = 2 * (graph.terms + 4 * len(graph.nodes) + 40) * 2.0**-53
         self.at_once = max(1, _ENTRIES // sum(graph.sizes))
-        self.straight = {k: _straight(node) for k, node in enumerate(graph.nodes) if isinstance(node, Affine)}
+        self.straight = {k: _convert_affine(node) for k, node in enumerate(graph.nodes) if isinstance(node, Affine)}
 
     def start(self, rows: Rows, boxes: int) -> GraphFloatPass:
         """Nothing known yet about ``boxes`` boxes."""
         return GraphFloatPass(self, rows)
 
 
-def _straight(node: Affine) -> _Straight:
+def _convert_affine(node: Affine) -> _Straight:
     found = []
     for source, each in node.sources:
-        matrix = _matrix(each)
+        matrix = _sparse_matrix(each)
         found.append((source, matrix, abs(matrix), sparse.csr_array(matrix.T)))
-    return _Straight(tuple(found), near(node.offset))
+    return _Straight(tuple(found), round_towards_zero(node.offset))
 
 
-def _matrix(each: Map) -> sparse.csr_array:
+def _sparse_matrix(each: Map) -> sparse.csr_array:
     start = np.searchsorted(each.row, np.arange(each.shape[0] + 1))
-    return sparse.csr_array((near(each.table)[each.which], each.column, start), shape=each.shape)
+    return sparse.csr_array((round_towards_zero(each.table)[each.which], each.column, start), shape=each.shape)
 
 
 class GraphFloatPass:
@@ -99,7 +99,7 @@ class GraphFloatPass:
 
     def begin(self, corners: Corners) -> None:
         """The input lies between these, (boxes, inputs)."""
-        self._append(*corners)
+        self._append_interval(*corners)
 
     def interval(self, number: int) -> Corners:
         """Of a value, (boxes, entries)."""
@@ -122,7 +122,7 @@ class GraphFloatPass:
         # Also what is read: beyond `HUGE` rows that underflow are no longer paid by `UNDERFLOW`. NaN becomes infinity.
         slack = np.where(reach <= HUGE, self.engine.gamma * _MORE * reach + TINY, np.inf)
         self.slack[k] = slack.T
-        self._append((middle - radius - slack).T, (middle + radius + slack).T)
+        self._append_interval((middle - radius - slack).T, (middle + radius + slack).T)
 
     def neurons(self, number: int, box: Index, entry: Index, corners: Corners) -> Corners:
         """Lower and upper bounds of entries of a value, one for each entry of ``box`` and ``entry``."""
@@ -136,8 +136,8 @@ class GraphFloatPass:
             rows[j, np.arange(len(i))] = 1.0
             rows[j, len(i) + np.arange(len(i))] = -1.0
             both = np.concatenate([i, i])
-            found = self._back(number, rows, np.zeros(len(both)), both, self.lines)
-            least = self._minimum(*found, corners[0][both], corners[1][both])
+            found = self._propagate_to_inputs(number, rows, np.zeros(len(both)), both, self.lines)
+            least = self._minimum_over_boxes(*found, corners[0][both], corners[1][both])
             low[start : start + step], up[start : start + step] = least[: len(i)], -least[len(i) :]
         return low, up
 
@@ -146,17 +146,17 @@ class GraphFloatPass:
         node = self.engine.graph.nodes[k]
         self.bounds[k] = l, u
         if isinstance(node, Pool):
-            self._pick(k, node.windows, l, u)
+            self._pick_entries(k, node.windows, l, u)
         elif isinstance(node, Bend):
             act = node.activation
             low, high = default_slopes_in_graphs(act, l, u)
-            self.lines[k] = self._around(act, l, u, low, high)
-            ends = value(act, l), value(act, u)
+            self.lines[k] = self._lines_of_slopes(act, l, u, low, high)
+            ends = activation_value(act, l), activation_value(act, u)
             # a ReLU computes nothing: where all entries of a window are inactive, none exceeds the others
             wide = [0.0 if act.kind == "relu" else LIBM * np.abs(end) + TINY for end in ends]
-            self._append(ends[0] - wide[0], ends[1] + wide[1])
+            self._append_interval(ends[0] - wide[0], ends[1] + wide[1])
 
-    def _around(self, act: Activation, l: Floats, u: Floats, low: Floats, high: Floats) -> _Lines:
+    def _lines_of_slopes(self, act: Activation, l: Floats, u: Floats, low: Floats, high: Floats) -> _Lines:
         """Lines of slopes ``low`` and ``high``, on the safe side of what rows and what they meet are rounded by."""
         below, above = offsets_of_any(act, l, u, low)[0], offsets_of_any(act, l, u, high)[1]
         reach, gamma = np.maximum(np.abs(l), np.abs(u)), self.engine.gamma
@@ -167,7 +167,7 @@ class GraphFloatPass:
             sides.append(gamma * (np.abs(offset) + np.abs(slope) * reach) * _MORE + TINY)
         return _Lines(low, below - sides[0], high, above + sides[1])
 
-    def _pick(self, k: int, windows: Index, l: Floats, u: Floats) -> None:
+    def _pick_entries(self, k: int, windows: Index, l: Floats, u: Floats) -> None:
         """Below and above each window: the entry of the largest lower bound, or above the largest upper bound."""
         inside = windows >= 0
         low, up = (np.where(inside, side[:, windows], -np.inf) for side in (l, u))
@@ -185,9 +185,9 @@ class GraphFloatPass:
         room = self.engine.gamma * reach * _MORE + TINY
         above = np.where(settled, room, top + room)
         self.lines[k] = _Lines(np.ones_like(top), -room, settled.astype(float), above)
-        self._append(most, top)
+        self._append_interval(most, top)
 
-    def _append(self, low: Floats, up: Floats) -> None:
+    def _append_interval(self, low: Floats, up: Floats) -> None:
         # NaN is no bound.
         self.low.append(np.where(np.isfinite(low), low, -np.inf))
         self.up.append(np.where(np.isfinite(up), up, np.inf))
@@ -198,10 +198,10 @@ class GraphFloatPass:
         rows, constants = np.empty((len(items.box), graph.n_inputs)), np.empty(len(items.box))
         for start in range(0, len(items.box), self.engine.at_once):
             part = np.arange(start, min(start + self.engine.at_once, len(items.box)))
-            rows[part], constants[part] = self._planes(items, part)
+            rows[part], constants[part] = self._planes_of_part(items, part)
         return rows, constants
 
-    def _planes(self, items: Items, part: Index) -> tuple[Floats, Floats]:
+    def _planes_of_part(self, items: Items, part: Index) -> tuple[Floats, Floats]:
         box, multipliers, polytope = items.box[part], items.multipliers[part], items.polytope[part]
         a, b = self.rows.a[polytope], self.rows.b[polytope]
         gamma = self.engine.gamma + 2 * b.shape[1] * 2.0**-53  # rows are added up too
@@ -215,12 +215,12 @@ class GraphFloatPass:
         lines = {k: self.lines[k].of(box) for k in self.engine.graph.bends}
         towards = {}
         for place, k in enumerate(self.engine.graph.bends):
-            self._choose(k, lines[k], items, place, part)
+            self._put_item_slopes(k, lines[k], items, place, part)
             if items.sides and len(items.sides[place].item):
-                towards[k] = self._towards(k, items, place, part)
-        return self._back(len(self.low) - 1, rows, constant, box, lines, np.arange(len(part)), towards)
+                towards[k] = self._side_terms(k, items, place, part)
+        return self._propagate_to_inputs(len(self.low) - 1, rows, constant, box, lines, np.arange(len(part)), towards)
 
-    def _choose(self, k: int, lines: _Lines, items: Items, place: int, part: Index) -> None:
+    def _put_item_slopes(self, k: int, lines: _Lines, items: Items, place: int, part: Index) -> None:
         """An item's own slopes in place of the default ones, in place."""
         item, neuron, slope = items.slopes[place]
         # Parts are ranges of items.
@@ -230,11 +230,11 @@ class GraphFloatPass:
         if not len(item) or not isinstance(node, Bend):
             return
         l, u = (side[items.box[part][item], neuron] for side in self.bounds[k])
-        own = self._around(node.activation, l, u, slope, slope)
+        own = self._lines_of_slopes(node.activation, l, u, slope, slope)
         lines.low[item, neuron] = lines.up[item, neuron] = slope
         lines.low_offset[item, neuron], lines.up_offset[item, neuron] = own.low_offset, own.up_offset
 
-    def _towards(self, k: int, items: Items, place: int, part: Index) -> tuple[Floats, Floats]:
+    def _side_terms(self, k: int, items: Items, place: int, part: Index) -> tuple[Floats, Floats]:
         """What the sides of a bend add to rows on what it reads, (entries, items), and to constants, (items,)."""
         sides = items.sides[place]
         mine = (sides.item >= part[0]) & (sides.item <= part[-1])
@@ -250,7 +250,7 @@ class GraphFloatPass:
         np.add.at(constant, item, side * beta * at - beta * wide * _MORE)
         return rows, constant
 
-    def _back(
+    def _propagate_to_inputs(
         self,
         number: int,
         rows: Floats,
@@ -278,28 +278,34 @@ class GraphFloatPass:
                 if here is None:
                     continue
                 straight = self.engine.straight[k]
-                constant = constant + straight.offset @ here - _met(self.slack[k], np.abs(here), box)
+                constant = constant + straight.offset @ here - _products_by_owner(self.slack[k], np.abs(here), box)
                 for source, _, _, transposed in straight.sources:
-                    _hand(waiting, source, transposed @ here)
+                    _add_waiting_rows(waiting, source, transposed @ here)
                 continue
             if here is not None:
-                constant, moved = self._through(k, here, constant, box, lines[k], box if owner is None else owner)
-                _hand(waiting, node.source, moved)
+                constant, moved = self._propagate_bend(
+                    k, here, constant, box, lines[k], box if owner is None else owner
+                )
+                _add_waiting_rows(waiting, node.source, moved)
             # A split neuron counts also where no row reads its activation.
             if towards and k in towards:
                 constant = constant + towards[k][1]
-                _hand(waiting, node.source, towards[k][0])
+                _add_waiting_rows(waiting, node.source, towards[k][0])
         found = waiting.get(0)
         return np.zeros((len(box), self.engine.graph.n_inputs)) if found is None else found.T, constant
 
-    def _through(
+    def _propagate_bend(
         self, k: int, rows: Floats, constant: Floats, box: Index, lines: _Lines, owner: Index
     ) -> tuple[Floats, Floats]:
         """Constants, and rows on what a bend reads, from rows on what it makes."""
         negative = np.minimum(rows, 0.0)
         positive = rows - negative
-        constant = constant + _met(lines.low_offset, positive, owner) + _met(lines.up_offset, negative, owner)
-        passed = positive * _columns(lines.low, owner) + negative * _columns(lines.up, owner)
+        constant = (
+            constant
+            + _products_by_owner(lines.low_offset, positive, owner)
+            + _products_by_owner(lines.up_offset, negative, owner)
+        )
+        passed = positive * _columns_of_owners(lines.low, owner) + negative * _columns_of_owners(lines.up, owner)
         if k not in self.picked:
             return constant, passed
         moved = np.zeros((self.bounds[k][0].shape[1], rows.shape[1]))
@@ -309,9 +315,9 @@ class GraphFloatPass:
 
     def minimum(self, planes: tuple[Floats, Floats], which: Index, corners: Corners) -> Floats:
         """Minimum of the planes ``which`` over a box each, rounded down; minus infinity where nothing is known."""
-        return self._minimum(planes[0][which], planes[1][which], *corners)
+        return self._minimum_over_boxes(planes[0][which], planes[1][which], *corners)
 
-    def _minimum(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
+    def _minimum_over_boxes(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
         wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + TINY
         negative = np.minimum(rows, 0.0)
         least = np.einsum("rn,rn->r", rows - negative, lower - wide) + np.einsum("rn,rn->r", negative, upper + wide)
@@ -320,12 +326,12 @@ class GraphFloatPass:
         return np.where(np.isfinite(least), least - UNDERFLOW, -np.inf)
 
 
-def _hand(waiting: dict[int, Floats], source: int, rows: Floats) -> None:
+def _add_waiting_rows(waiting: dict[int, Floats], source: int, rows: Floats) -> None:
     """Add rows to those that wait on a value."""
     waiting[source] = waiting[source] + rows if source in waiting else rows
 
 
-def _met(values: Floats, rows: Floats, owner: Sequence[int] | Index) -> Floats:
+def _products_by_owner(values: Floats, rows: Floats, owner: Sequence[int] | Index) -> Floats:
     """The products of rows, (entries, n), with values of their owners, (owners, entries)."""
     # One box, which all rows share: a matrix product, and no copies of its lines.
     if len(values) == 1:
@@ -335,6 +341,6 @@ def _met(values: Floats, rows: Floats, owner: Sequence[int] | Index) -> Floats:
     return many
 
 
-def _columns(values: Floats, owner: Index) -> Floats:
+def _columns_of_owners(values: Floats, owner: Index) -> Floats:
     """Values of owners, (owners, entries), as rows stand, (entries, n)."""
     return values.T if len(values) == 1 else values[owner].T

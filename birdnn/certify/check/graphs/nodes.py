@@ -136,7 +136,7 @@ class Graph:
                 found.add(k + 1)
                 # An affine function of such a value is met exactly by its interval; its entries depend on each other
                 # then, unless they were only moved.
-                if _moves(node.sources[0][1]):
+                if _is_one_to_one(node.sources[0][1]):
                     apart.add(k + 1)
         return frozenset(found)
 
@@ -163,7 +163,7 @@ class Graph:
         return max(most, *(int(column.max(initial=0)) for column in columns)) + 1
 
 
-def _moves(each: Map) -> bool:
+def _is_one_to_one(each: Map) -> bool:
     """Does every entry of the map's value come from one place of its source, and none from two?"""
     return len(np.unique(each.row)) == len(each.row) and len(np.unique(each.column)) == len(each.column)
 
@@ -174,19 +174,19 @@ def beside_inputs(graph: Graph) -> Graph:
     outputs = np.concatenate([np.arange(m), np.full(n, -1)])
     inputs = np.concatenate([np.full(m, -1), np.arange(n)])
     # Value 0 is the input; the last value has the number of the last node and one.
-    sources = (len(graph.nodes), selection(outputs, m)), (0, selection(inputs, n))
+    sources = (len(graph.nodes), selection_map(outputs, m)), (0, selection_map(inputs, n))
     both = Affine(sources, np.array([Fraction(0)] * (m + n), dtype=object))
     return Graph((*graph.nodes, both), (*graph.sizes, m + n), graph.single)
 
 
-def selection(places: Index, columns: int) -> Map:
+def selection_map(places: Index, columns: int) -> Map:
     """The map that takes the entries at ``places`` of a value of so many; none where a place is -1."""
     rows = np.nonzero(places >= 0)[0]
     one = np.array([Fraction(1)], dtype=object)
     return Map((len(places), columns), rows, places[rows], np.zeros(len(rows), np.intp), one)
 
 
-def sums(terms: Index, which: Index, table: Exact, columns: int) -> Map:
+def sums_map(terms: Index, which: Index, table: Exact, columns: int) -> Map:
     """Each row a sum: entries ``table[which]`` on the places ``terms``, (rows, terms) both; none where that is -1."""
     # By rows, as `Map` promises: float64 reads them as the segments of a sparse matrix.
     row, place = np.nonzero(terms >= 0)

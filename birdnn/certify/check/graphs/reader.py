@@ -18,8 +18,8 @@ import onnx
 from numpy.typing import NDArray
 
 from birdnn.certify.check.files import File
-from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Index, Node, Pool, selection, sums
-from birdnn.certify.check.layers import Exact, exact
+from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Index, Node, Pool, selection_map, sums_map
+from birdnn.certify.check.layers import Exact, exact_array
 from birdnn.certify.check.onnxfile import ACTIVATIONS, LAYOUT, MAX_RANK, FileReader, model_in
 from birdnn.errors import FormatError
 
@@ -82,13 +82,13 @@ class _Reader(FileReader):
         self.values[name] = _Value(0, shape)
         self.sizes.append(prod(shape))
         for node in self.graph.node:
-            self._node(node)
+            self._read_node(node)
         output = self.values.get(self.graph.output[0].name)
         if output is None:
             raise FormatError(self.path, "", "the output depends on nothing, or no node makes it")
-        return _needed(self.nodes, self.sizes, output.number, self.dtype == np.float32)
+        return _prune_graph(self.nodes, self.sizes, output.number, self.dtype == np.float32)
 
-    def _node(self, node: onnx.NodeProto) -> None:
+    def _read_node(self, node: onnx.NodeProto) -> None:
         attributes = self.known_node(node, SUPPORTED, len(node.output) if node.op_type == "Split" else 1)
         op, inputs = node.op_type, [name for name in node.input if name]
         if op == "Constant" or (op == "Identity" and inputs[0] in self.constants):
@@ -98,14 +98,14 @@ class _Reader(FileReader):
         # Nodes stand in order; what only a later one makes is not there yet.
         if unknown:
             raise self.fail(node, f"reads {short(unknown[0])}, which no node before it makes")
-        made = self._made(node, attributes)
+        made = self._values_of_node(node, attributes)
         for name, value in zip(node.output, made, strict=True):
             if len(value.shape) > MAX_RANK:
                 raise self.fail(node, f"this checker reads values of at most {MAX_RANK} axes")
             self.values[name] = value
             self.require_declared(name, self.dtype, value.shape)
 
-    def _made(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[_Value]:
+    def _values_of_node(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[_Value]:
         """What a node makes."""
         op = node.op_type
         if op in ("Add", "Sub", "Sum", "Neg"):
@@ -116,37 +116,37 @@ class _Reader(FileReader):
             return [self._concat(node, attributes)]
         if op == "MatMul":
             return [self._matmul(node)]
-        value = self._value(node, 0)
+        value = self._operand_value(node, 0)
         if op in LAYOUT:
             return [_Value(value.number, self.layout(node, attributes, value.shape))]
         if op in ACTIVATIONS or op == "Clip":
             limited = op == "Clip" and self.limits(node, attributes)[1] < np.inf
-            bend = Bend(value.number, self._monotone(node, attributes), limited)
-            return [self._new(node, bend, value.shape)]
+            bend = Bend(value.number, self._monotone_activation(node, attributes), limited)
+            return [self._add_node(node, bend, value.shape)]
         if op == "Split":
             return self._split(node, attributes, value)
         return [_MAKERS[op](self, node, attributes, value)]
 
-    def _monotone(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> Any:
+    def _monotone_activation(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> Any:
         activation = self.activation(node, attributes)
         if activation.alpha < 0:
             # Intervals are taken from both ends, which only a monotone activation allows.
             raise self.fail(node, f"this checker does not read alpha {activation.alpha} in a graph")
         return activation
 
-    def _value(self, node: onnx.NodeProto, index: int) -> _Value:
+    def _operand_value(self, node: onnx.NodeProto, index: int) -> _Value:
         """The operand at a place, which depends on the input."""
         value = self.values.get(node.input[index]) if index < len(node.input) else None
         if value is None:
             raise self.fail(node, f"input {index} must depend on the network's input, and the others be constants")
         return value
 
-    def _only(self, node: onnx.NodeProto, kept: int = 0) -> None:
+    def _require_one_value(self, node: onnx.NodeProto, kept: int = 0) -> None:
         """Refuse other operands that depend on the input."""
         if any(name in self.values for i, name in enumerate(node.input) if i != kept):
             raise self.fail(node, "this checker reads this operator with one operand that is no constant")
 
-    def _new(self, node: onnx.NodeProto, made: Node, shape: tuple[int, ...]) -> _Value:
+    def _add_node(self, node: onnx.NodeProto, made: Node, shape: tuple[int, ...]) -> _Value:
         maps = [each for _, each in made.sources] if isinstance(made, Affine) else []
         windows = made.windows.size if isinstance(made, Pool) else 0
         self.entries += prod(shape) + windows + sum(len(each.row) + sum(each.shape) for each in maps)
@@ -163,49 +163,49 @@ class _Reader(FileReader):
         if count > limit:
             raise self.fail(node, "the network is too large for this checker, which computes with exact numbers")
 
-    def _exact(self, node: onnx.NodeProto, array: NDArray[Any]) -> Exact:
+    def _exact_constants(self, node: onnx.NodeProto, array: NDArray[Any]) -> Exact:
         self.numbers += array.size
         self._require_small(node, self.numbers, MAX_NUMBERS)
-        return exact(array)
+        return exact_array(array)
 
-    def _moved(self, node: onnx.NodeProto, value: _Value, places: Index, fill: Exact | None = None) -> _Value:
+    def _move_entries(self, node: onnx.NodeProto, value: _Value, places: Index, fill: Exact | None = None) -> _Value:
         """Entries of a value at other places; what ``fill`` holds, or zero, where a place is -1."""
         flat = places.reshape(-1)
         self._require_small(node, flat.size, MAX_ENTRIES)
-        offset = exact(np.zeros(flat.size)) if fill is None else fill
-        made = Affine(((value.number, selection(flat, prod(value.shape))),), offset)
-        return self._new(node, made, places.shape)
+        offset = exact_array(np.zeros(flat.size)) if fill is None else fill
+        made = Affine(((value.number, selection_map(flat, prod(value.shape))),), offset)
+        return self._add_node(node, made, places.shape)
 
     def _sum(self, node: onnx.NodeProto) -> _Value:
         """Of operands, each repeated to the shape of all."""
         op = node.op_type
         signs = [1, -1] if op == "Sub" else [-1] if op == "Neg" else [1] * len(node.input)
-        shapes = self._shapes(node)
-        shape = self._broadcast(node, shapes)
+        shapes = self._operand_shapes(node)
+        shape = self._broadcast_shape(node, shapes)
         if op == "Sum" and self.opset < 8 and any(other != shape for other in shapes):
             raise self.fail(node, f"operands of shapes {short(shapes)}, which this operator set does not repeat")
         # Before arrays of that size are made, here and elsewhere.
         self._require_small(node, prod(shape) * len(shapes), MAX_ENTRIES)
-        offset = exact(np.zeros(prod(shape)))
+        offset = exact_array(np.zeros(prod(shape)))
         sources = []
         for index, (name, sign) in enumerate(zip(node.input, signs, strict=True)):
             if name in self.values:
                 value = self.values[name]
-                each = selection(np.broadcast_to(value.places, shape).reshape(-1), prod(value.shape))
+                each = selection_map(np.broadcast_to(value.places, shape).reshape(-1), prod(value.shape))
                 sources.append((value.number, replace(each, table=sign * each.table)))
             else:
-                constant = self._exact(node, self.floats(node, index))
+                constant = self._exact_constants(node, self.floats(node, index))
                 offset = offset + sign * np.broadcast_to(constant, shape).reshape(-1)
         if not sources:
             raise self.fail(node, "this checker does not compute what depends on constants alone")
-        return self._new(node, Affine(tuple(sources), offset), shape)
+        return self._add_node(node, Affine(tuple(sources), offset), shape)
 
-    def _shapes(self, node: onnx.NodeProto) -> list[tuple[int, ...]]:
+    def _operand_shapes(self, node: onnx.NodeProto) -> list[tuple[int, ...]]:
         if not all(node.input):
             raise self.fail(node, "leaves an input out that must be there")
         return [self.values[n].shape if n in self.values else self.constants[n].shape for n in node.input]
 
-    def _broadcast(self, node: onnx.NodeProto, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    def _broadcast_shape(self, node: onnx.NodeProto, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         try:
             shape = np.broadcast_shapes(*shapes)
         except ValueError:
@@ -216,20 +216,20 @@ class _Reader(FileReader):
     def _scaled(self, node: onnx.NodeProto) -> _Value:
         """A value times constants, or divided by them."""
         first = node.input[0] in self.values
-        value = self._value(node, 0 if first else 1)
-        self._only(node, 0 if first else 1)
+        value = self._operand_value(node, 0 if first else 1)
+        self._require_one_value(node, 0 if first else 1)
         constant = self.floats(node, 1 if first else 0)
-        table = self._exact(node, constant.reshape(-1))
+        table = self._exact_constants(node, constant.reshape(-1))
         if node.op_type == "Div":
             if not first or not constant.all():
                 raise self.fail(node, "this checker reads division by constants other than zero only")
             table = 1 / table
-        shape = self._broadcast(node, [value.shape, constant.shape])
+        shape = self._broadcast_shape(node, [value.shape, constant.shape])
         terms = np.broadcast_to(value.places, shape).reshape(-1, 1)
         which = np.broadcast_to(np.arange(constant.size).reshape(constant.shape), shape).reshape(-1, 1)
-        return self._affine(node, value, terms, which, table, shape)
+        return self._add_affine(node, value, terms, which, table, shape)
 
-    def _affine(
+    def _add_affine(
         self,
         node: onnx.NodeProto,
         value: _Value,
@@ -243,43 +243,43 @@ class _Reader(FileReader):
         """Sums of entries of a value, each times a number of a table: ``terms`` and ``which``, (entries, terms)."""
         # A zero is no term: it would count in the length of sums, and fill maps.
         terms = np.where((table != 0)[which], terms, -1) if len(table) else terms
-        offset = exact(np.zeros(len(terms))) if offset is None else offset
-        each = sums(terms, which, table, prod(value.shape))
-        return self._new(node, Affine(((value.number, each),), offset, unsure), shape)
+        offset = exact_array(np.zeros(len(terms))) if offset is None else offset
+        each = sums_map(terms, which, table, prod(value.shape))
+        return self._add_node(node, Affine(((value.number, each),), offset, unsure), shape)
 
     def _concat(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> _Value:
         known = [name in self.constants for name in node.input]
         shapes = [
             self.constants[n].shape if k else self.values[n].shape for n, k in zip(node.input, known, strict=True)
         ]
-        axis = self._axis(node, attributes.get("axis", 1), len(shapes[0]))
-        if any(len(s) != len(shapes[0]) or _without(s, axis) != _without(shapes[0], axis) for s in shapes):
+        axis = self._axis_from_zero(node, attributes.get("axis", 1), len(shapes[0]))
+        if any(len(s) != len(shapes[0]) or _without_axis(s, axis) != _without_axis(shapes[0], axis) for s in shapes):
             raise self.fail(node, f"values of shapes {short(shapes)} do not fit each other")
         self._require_small(node, sum(map(prod, shapes)) * len(shapes), MAX_ENTRIES)
         owner = np.concatenate([np.full(s, i) for i, s in enumerate(shapes)], axis)
         place = np.concatenate([np.arange(prod(s)).reshape(s) for s in shapes], axis).reshape(-1)
-        flat, offset = owner.reshape(-1), exact(np.zeros(owner.size))
+        flat, offset = owner.reshape(-1), exact_array(np.zeros(owner.size))
         sources = []
         for i, name in enumerate(node.input):
             if known[i]:
-                constant = self._exact(node, self.floats(node, i)).reshape(-1)
+                constant = self._exact_constants(node, self.floats(node, i)).reshape(-1)
                 offset[flat == i] = constant[place[flat == i]]
             else:
                 value = self.values[name]
-                sources.append((value.number, selection(np.where(flat == i, place, -1), prod(value.shape))))
+                sources.append((value.number, selection_map(np.where(flat == i, place, -1), prod(value.shape))))
         if not sources:
             raise self.fail(node, "this checker does not compute what depends on constants alone")
-        return self._new(node, Affine(tuple(sources), offset), owner.shape)
+        return self._add_node(node, Affine(tuple(sources), offset), owner.shape)
 
-    def _axis(self, node: onnx.NodeProto, axis: int, rank: int) -> int:
+    def _axis_from_zero(self, node: onnx.NodeProto, axis: int, rank: int) -> int:
         if not -rank <= axis < rank:
             raise self.fail(node, f"axis {axis} of a value of {rank} axes")
         return axis % rank
 
     def _matmul(self, node: onnx.NodeProto) -> _Value:
         left = node.input[0] in self.values
-        self._only(node, 0 if left else 1)
-        value, weight = self._value(node, 0 if left else 1), self.floats(node, 1 if left else 0)
+        self._require_one_value(node, 0 if left else 1)
+        value, weight = self._operand_value(node, 0 if left else 1), self.floats(node, 1 if left else 0)
         single = weight.ndim == 1
         if single:
             weight = weight[:, None] if left else weight[None, :]
@@ -294,14 +294,14 @@ class _Reader(FileReader):
         terms, which = np.broadcast_to(rows, shape), np.broadcast_to(place, shape)
         if not left and len(value.shape) > 1:  # what is made stands where it was summed over
             terms, which = np.moveaxis(terms, -2, axis), np.moveaxis(which, -2, axis)
-        out, table = terms.shape[:-1], self._exact(node, weight.reshape(-1))
+        out, table = terms.shape[:-1], self._exact_constants(node, weight.reshape(-1))
         flat = [part.reshape(prod(out), -1) for part in (terms, which)]
         if single:  # the axis that a row or column of its own would leave
-            out = _without(out, len(out) - 1 if left else axis)
-        return self._affine(node, value, flat[0], flat[1], table, out)
+            out = _without_axis(out, len(out) - 1 if left else axis)
+        return self._add_affine(node, value, flat[0], flat[1], table, out)
 
     def _gemm(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
-        self._only(node)
+        self._require_one_value(node)
         weight = self.floats(node, 1)
         if attributes.get("transA", 0) or weight.ndim != 2:
             raise self.fail(node, "this checker reads Gemm of a value, not transposed, with a constant")
@@ -311,31 +311,31 @@ class _Reader(FileReader):
             raise self.fail(node, f"weights {weight.shape} do not fit a value of shape {value.shape}")
         shape = (value.shape[0], place.shape[0])
         self._require_small(node, prod(shape) * place.shape[1], MAX_ENTRIES)
-        table = self._exact(node, weight.reshape(-1)) * Fraction(attributes.get("alpha", 1.0))
+        table = self._exact_constants(node, weight.reshape(-1)) * Fraction(attributes.get("alpha", 1.0))
         offset = None
         if len(node.input) > 2 and node.input[2]:
-            offset = self._filled(node, 2, shape) * Fraction(attributes.get("beta", 1.0))
+            offset = self._broadcast_constant(node, 2, shape) * Fraction(attributes.get("beta", 1.0))
         terms = np.broadcast_to(value.places[:, None], (*shape, place.shape[1])).reshape(prod(shape), -1)
         which = np.broadcast_to(place, (*shape, place.shape[1])).reshape(prod(shape), -1)
-        return self._affine(node, value, terms, which, table, shape, offset)
+        return self._add_affine(node, value, terms, which, table, shape, offset)
 
-    def _filled(self, node: onnx.NodeProto, index: int, shape: tuple[int, ...]) -> Exact:
+    def _broadcast_constant(self, node: onnx.NodeProto, index: int, shape: tuple[int, ...]) -> Exact:
         """A constant operand, repeated to a shape."""
         array = self.floats(node, index)
-        if self._broadcast(node, [array.shape, shape]) != shape:
+        if self._broadcast_shape(node, [array.shape, shape]) != shape:
             raise self.fail(node, f"an operand of shape {array.shape} for a value of shape {shape}")
-        out: Exact = np.broadcast_to(self._exact(node, array), shape).reshape(-1)
+        out: Exact = np.broadcast_to(self._exact_constants(node, array), shape).reshape(-1)
         return out
 
     def _conv(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
-        self._only(node)
+        self._require_one_value(node)
         weight, shape, groups = self.floats(node, 1), value.shape, attributes.get("group", 1)
         if weight.ndim < 3 or weight.ndim != len(shape) or shape[0] != 1 or groups < 1 or len(weight) % groups:
             raise self.fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
         inside = weight.shape[1]
         if inside * groups != shape[1] or list(attributes.get("kernel_shape", weight.shape[2:])) != [*weight.shape[2:]]:
             raise self.fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
-        windows, out = self._windows(node, attributes, shape[2:], weight.shape[2:])
+        windows, out = self._window_places(node, attributes, shape[2:], weight.shape[2:])
         size, positions, each = prod(shape[2:]), len(windows), inside * windows.shape[1]
         self._require_small(node, len(weight) * positions * each, MAX_ENTRIES)
         channel = np.arange(shape[1]).reshape(groups, 1, inside, 1) * size
@@ -343,20 +343,20 @@ class _Reader(FileReader):
         whole = (groups, len(weight) // groups, positions, each)
         which = np.arange(weight.size).reshape(groups, -1, 1, each)
         flat = [np.broadcast_to(part, whole).reshape(-1, each) for part in (terms, which)]
-        table = self._exact(node, weight.reshape(-1))
+        table = self._exact_constants(node, weight.reshape(-1))
         offset = None
         if len(node.input) > 2 and node.input[2]:
             offset = self._by_channel(node, 2, len(weight), positions)
-        return self._affine(node, value, flat[0], flat[1], table, (1, len(weight), *out), offset)
+        return self._add_affine(node, value, flat[0], flat[1], table, (1, len(weight), *out), offset)
 
     def _by_channel(self, node: onnx.NodeProto, index: int, channels: int, positions: int) -> Exact:
         array = self.floats(node, index)
         if array.shape != (channels,):
             raise self.fail(node, f"an operand of shape {array.shape} for {channels} channels")
-        out: Exact = np.repeat(self._exact(node, array), positions)
+        out: Exact = np.repeat(self._exact_constants(node, array), positions)
         return out
 
-    def _windows(
+    def _window_places(
         self, node: onnx.NodeProto, attributes: dict[str, Any], sizes: tuple[int, ...], kernel: tuple[int, ...]
     ) -> tuple[Index, tuple[int, ...]]:
         """The places of each window in a channel, (positions, places), -1 outside; and how many along each axis."""
@@ -385,7 +385,9 @@ class _Reader(FileReader):
             raise self.fail(node, "a window that lies outside of its value")
         return places, tuple(counts)
 
-    def _pooled(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> tuple[Index, tuple[int, ...]]:
+    def _pooling_windows(
+        self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value
+    ) -> tuple[Index, tuple[int, ...]]:
         """The places of each window of a value, and the shape of what is made of them."""
         shape, kernel = value.shape, tuple(attributes.get("kernel_shape", ()))
         if len(shape) < 3 or shape[0] != 1:
@@ -393,22 +395,22 @@ class _Reader(FileReader):
         # Without dilations a window would lie in the padding alone, which has no largest entry and no mean.
         if any(pad >= size for pad, size in zip(attributes.get("pads", ()), (*kernel, *kernel), strict=False)):
             raise self.fail(node, "pads that are as large as its windows")
-        windows, out = self._windows(node, attributes, shape[2:], kernel)
+        windows, out = self._window_places(node, attributes, shape[2:], kernel)
         self._require_small(node, shape[1] * windows.size, MAX_ENTRIES)
         channel = np.arange(shape[1])[:, None, None] * prod(shape[2:])
         return np.where(windows >= 0, windows + channel, -1).reshape(-1, windows.shape[1]), (1, shape[1], *out)
 
     def _max_pool(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
-        windows, shape = self._pooled(node, attributes, value)
-        return self._new(node, Pool(value.number, windows), shape)
+        windows, shape = self._pooling_windows(node, attributes, value)
+        return self._add_node(node, Pool(value.number, windows), shape)
 
     def _average_pool(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
-        windows, shape = self._pooled(node, attributes, value)
+        windows, shape = self._pooling_windows(node, attributes, value)
         if attributes.get("count_include_pad", 0):
             count = np.full(len(windows), windows.shape[1])
         else:
             count = (windows >= 0).sum(1)
-        return self._affine(node, value, windows, *_means(count, windows.shape), shape)
+        return self._add_affine(node, value, windows, *_mean_factors(count, windows.shape), shape)
 
     def _global_average(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
         del attributes
@@ -417,14 +419,16 @@ class _Reader(FileReader):
             raise self.fail(node, f"a value of shape {shape} has no channels")
         terms = value.places.reshape(shape[0] * shape[1], -1)
         count = np.full(len(terms), terms.shape[1])
-        return self._affine(node, value, terms, *_means(count, terms.shape), (*shape[:2], *(1,) * (len(shape) - 2)))
+        return self._add_affine(
+            node, value, terms, *_mean_factors(count, terms.shape), (*shape[:2], *(1,) * (len(shape) - 2))
+        )
 
     def _reduced(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
         since, rank = 13 if node.op_type == "ReduceSum" else 18, len(value.shape)
         axes = self.integers(node, attributes, "axes", since)
         if not axes:
             raise self.fail(node, "this checker reads sums and means over named axes only")
-        chosen = sorted({self._axis(node, axis, rank) for axis in axes})
+        chosen = sorted({self._axis_from_zero(node, axis, rank) for axis in axes})
         if len(chosen) != len(axes):
             raise self.fail(node, f"axes {short(axes)} repeat")
         rest = [axis for axis in range(rank) if axis not in chosen]
@@ -432,11 +436,11 @@ class _Reader(FileReader):
         kept = attributes.get("keepdims", 1)
         shape = tuple(1 if a in chosen else size for a, size in enumerate(value.shape) if kept or a not in chosen)
         count = np.full(len(terms), terms.shape[1] if node.op_type == "ReduceMean" else 1)
-        return self._affine(node, value, terms, *_means(count, terms.shape), shape)
+        return self._add_affine(node, value, terms, *_mean_factors(count, terms.shape), shape)
 
     def _normalised(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
         """``scale (x - mean) / sqrt(variance + epsilon) + bias``, each of its own for a channel."""
-        self._only(node)
+        self._require_one_value(node)
         shape = value.shape
         if len(shape) < 2 or attributes.get("training_mode", 0) or attributes.get("spatial", 1) != 1:
             raise self.fail(node, "this checker reads normalisation by given numbers, one for each channel, only")
@@ -451,25 +455,25 @@ class _Reader(FileReader):
         one = np.array([Fraction(1)], dtype=object)
         terms = np.arange(flat.size)[:, None]
         # Two nodes: the mean is exact, and only the factor is unsure.
-        around = self._affine(node, value, terms, np.zeros_like(terms), one, shape, -mean[which])
+        around = self._add_affine(node, value, terms, np.zeros_like(terms), one, shape, -mean[which])
         table = scale * np.array([_inverse_root(v) for v in under], dtype=object)
-        return self._affine(node, around, terms, which[:, None], table, shape, bias[which], unsure=True)
+        return self._add_affine(node, around, terms, which[:, None], table, shape, bias[which], unsure=True)
 
     def _transposed(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
         order = list(attributes.get("perm", range(len(value.shape))[::-1]))
         if sorted(order) != list(range(len(value.shape))):
             raise self.fail(node, f"perm {short(order)} for a value of shape {value.shape}")
-        return self._moved(node, value, value.places.transpose(order))
+        return self._move_entries(node, value, value.places.transpose(order))
 
     def _gathered(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
-        index, axis = self.constant(node, 1), self._axis(node, attributes.get("axis", 0), len(value.shape))
+        index, axis = self.constant(node, 1), self._axis_from_zero(node, attributes.get("axis", 0), len(value.shape))
         size = value.shape[axis]
         if index.dtype != np.int64 or not ((-size <= index) & (index < size)).all() or not index.size:
             raise self.fail(node, f"indices that are not whole numbers within {size} entries")
         if index.ndim + len(value.shape) - 1 > MAX_RANK:
             raise self.fail(node, f"this checker reads values of at most {MAX_RANK} axes")
         self._require_small(node, prod(value.shape) // size * index.size, MAX_ENTRIES)
-        return self._moved(node, value, value.places.take(index % size, axis))
+        return self._move_entries(node, value, value.places.take(index % size, axis))
 
     def _sliced(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
         lists: list[list[int] | None] = []
@@ -487,7 +491,7 @@ class _Reader(FileReader):
         axes, steps = list(range(count)) if axes is None else axes, [1] * count if steps is None else steps
         if not count or not len(ends or ()) == len(axes) == len(steps) == count or min(steps) < 1:
             raise self.fail(node, "starts, ends, axes and steps that do not fit each other, or backwards")
-        chosen = [self._axis(node, axis, len(value.shape)) for axis in axes]
+        chosen = [self._axis_from_zero(node, axis, len(value.shape)) for axis in axes]
         if len(set(chosen)) != count:
             raise self.fail(node, f"axes {short(axes)} repeat")
         cut = [slice(None)] * len(value.shape)
@@ -496,10 +500,10 @@ class _Reader(FileReader):
         places = value.places[tuple(cut)]
         if not places.size:
             raise self.fail(node, "a slice of nothing")
-        return self._moved(node, value, places)
+        return self._move_entries(node, value, places)
 
     def _split(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> list[_Value]:
-        axis, count = self._axis(node, attributes.get("axis", 0), len(value.shape)), len(node.output)
+        axis, count = self._axis_from_zero(node, attributes.get("axis", 0), len(value.shape)), len(node.output)
         size, given = value.shape[axis], self.integers(node, attributes, "split", 13)
         said = attributes.get("num_outputs", count if self.opset < 18 else None)
         if given is None and (size % count or said != count):
@@ -508,7 +512,7 @@ class _Reader(FileReader):
         if len(parts) != count or min(parts) < 1 or sum(parts) != size:
             raise self.fail(node, f"parts {short(parts)} of {size} entries")
         ends = np.cumsum(parts)[:-1]
-        return [self._moved(node, value, places) for places in np.split(value.places, ends, axis)]
+        return [self._move_entries(node, value, places) for places in np.split(value.places, ends, axis)]
 
     def _padded(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
         rank = len(value.shape)
@@ -529,7 +533,7 @@ class _Reader(FileReader):
         around = list(zip(pads[:rank], pads[rank:], strict=True))
         places = np.pad(value.places, around, constant_values=-1)
         fill = np.array([filler if place < 0 else Fraction(0) for place in places.reshape(-1)], dtype=object)
-        return self._moved(node, value, places, fill)
+        return self._move_entries(node, value, places, fill)
 
     def _dropped(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> _Value:
         """Nothing, outside of training."""
@@ -557,7 +561,7 @@ _MAKERS = {
 """Operators of one operand that depends on the input, and what makes their values."""
 
 
-def _needed(nodes: Sequence[Node], sizes: Sequence[int], output: int, single: bool) -> Graph:
+def _prune_graph(nodes: Sequence[Node], sizes: Sequence[int], output: int, single: bool) -> Graph:
     """The graph up to a value, without what this does not depend on."""
     wanted, waiting = {0}, [output]
     while waiting:
@@ -578,11 +582,11 @@ def _needed(nodes: Sequence[Node], sizes: Sequence[int], output: int, single: bo
     return Graph(tuple(made), tuple(sizes[value] for value in kept), single)
 
 
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+def _without_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _means(count: NDArray[Any], shape: tuple[int, ...]) -> tuple[Index, Exact]:
+def _mean_factors(count: NDArray[Any], shape: tuple[int, ...]) -> tuple[Index, Exact]:
     """For sums of (rows, terms), what divides each row by its count: entries of a table, and this."""
     known, which = np.unique(count, return_inverse=True)
     table = np.array([Fraction(1, int(n)) for n in known], dtype=object)

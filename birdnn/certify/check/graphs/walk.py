@@ -8,7 +8,7 @@ import numpy as np
 
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Pool
-from birdnn.certify.check.lines import Flags, Floats, bent
+from birdnn.certify.check.lines import Flags, Floats, is_bent
 from birdnn.certify.check.tree import LARGEST, Batch, Corners, Index, Planes, Walk
 
 _ENTRIES = 1 << 24
@@ -38,7 +38,7 @@ class GraphPass(Planes, Protocol):
 class GraphWalk(Walk):
     """`Walk` of a network that is a graph."""
 
-    def _most(self) -> int:
+    def _batch_limit(self) -> int:
         return max(1, min(self.batch, _ENTRIES // self._graph.entries))
 
     @property
@@ -47,7 +47,7 @@ class GraphWalk(Walk):
             raise TypeError("a walk of nodes needs a graph of them")
         return self.network
 
-    def _tightened(self, batch: Batch) -> Planes:
+    def _tighten_bounds(self, batch: Batch) -> Planes:
         """Bounds of all neurons, in place, and the pass that knows them.
 
         Every neuron is bounded by the intervals of what it is made of; by planes too where that may tell more, unless
@@ -72,7 +72,7 @@ class GraphWalk(Walk):
             np.minimum(u, pass_.interval(node.source)[1], out=u)
             # Planes are what costs time; here they would tell hardly more than the intervals do.
             if node.source not in self._graph.plain and place not in self.region.intervals:
-                box, entry = np.nonzero(_open(node, l, u) & planes[:, None])
+                box, entry = np.nonzero(_depends_on_bounds(node, l, u) & planes[:, None])
                 if len(box):
                     low, up = pass_.neurons(node.source, box, entry, corners)
                     l[box, entry], u[box, entry] = np.maximum(l[box, entry], low), np.minimum(u[box, entry], up)
@@ -83,7 +83,7 @@ class GraphWalk(Walk):
         return pass_
 
 
-def _open(node: Bend | Pool, l: Floats, u: Floats) -> Flags:
+def _depends_on_bounds(node: Bend | Pool, l: Floats, u: Floats) -> Flags:
     """Of which entries the lines of a node depend on the bounds."""
     # Not ``l < u``: NaN must count as open.
-    return bent(node.activation, l, u) if isinstance(node, Bend) else ~(l >= u)
+    return is_bent(node.activation, l, u) if isinstance(node, Bend) else ~(l >= u)

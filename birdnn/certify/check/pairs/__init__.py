@@ -5,4 +5,4 @@ from __future__ import annotations
 
 FORMS = 3
 """In which a row on the outputs of two networks is asked for; an item has multipliers for each. See
-`chain.in_forms`."""
+`chain.rows_in_forms`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from birdnn.certify.check.files import Rejected
-from birdnn.certify.check.layers import Activation, Chain, Exact, Layer, exact
+from birdnn.certify.check.layers import Activation, Chain, Exact, Layer, exact_array
 from birdnn.certify.check.pairs import FORMS
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
@@ -48,7 +48,7 @@ def at_variables(chain: Chain, reads: Sequence[int], n_variables: int) -> Chain:
     """A network as a function of the variables: its input i is variable ``reads[i]``."""
     first = chain.layers[0]
     shape = len(first.bias), n_variables
-    weight, error = exact(np.zeros(shape)), exact(np.zeros(shape))
+    weight, error = exact_array(np.zeros(shape)), exact_array(np.zeros(shape))
     for i, variable in enumerate(reads):
         # Several inputs may be one variable: their columns add up.
         weight[:, variable] += first.weight[:, i]
@@ -57,7 +57,7 @@ def at_variables(chain: Chain, reads: Sequence[int], n_variables: int) -> Chain:
     return replace(chain, layers=layers, n_inputs=n_variables)
 
 
-def alike(one: Chain, other: Chain) -> int:
+def count_same_layers(one: Chain, other: Chain) -> int:
     """How many layers, from the inputs on, are the same exact numbers with the same activations."""
     for count, (a, b) in enumerate(zip(one.layers, other.layers, strict=False)):
         same = (a.activation, a.limited, a.weight.shape) == (b.activation, b.limited, b.weight.shape)
@@ -66,7 +66,7 @@ def alike(one: Chain, other: Chain) -> int:
     return min(len(one.layers), len(other.layers))
 
 
-def joined(one: Chain, other: Chain, shared: int, path: str, where: str) -> Pair:
+def join_chains(one: Chain, other: Chain, shared: int, path: str, where: str) -> Pair:
     """The chain of two networks, of which the first ``shared`` layers are one network's.
 
     Args:
@@ -78,19 +78,19 @@ def joined(one: Chain, other: Chain, shared: int, path: str, where: str) -> Pair
         FormatError: their layers do not correspond, or have an activation behind which no difference is followed.
         Rejected: layers that are said to be the same are not, or the last ones are.
     """
-    if reason := _apart(one, other):
+    if reason := _why_not_joined(one, other):
         raise FormatError(path, "", f"this checker does not follow their difference: {reason}")
     # At least the last layer has blocks: rows ask for both networks' outputs.
-    if not 0 <= shared < len(one.layers) or alike(one, other) < shared:
+    if not 0 <= shared < len(one.layers) or count_same_layers(one, other) < shared:
         raise Rejected(f"{where}: the first {shared} layers are not the same in both networks, or there is none behind")
     layers = [
-        a if k < shared else _joined(a, b, first=k == shared)
+        a if k < shared else _join_layers(a, b, first=k == shared)
         for k, (a, b) in enumerate(zip(one.layers, other.layers, strict=True))
     ]
     return Pair(tuple(layers), one.n_inputs, one.n_outputs + other.n_outputs, False, shared)
 
 
-def _apart(one: Chain, other: Chain) -> str:
+def _why_not_joined(one: Chain, other: Chain) -> str:
     """Why the difference is not followed; empty where it is."""
     if len(one.layers) != len(other.layers):
         return f"they have {len(one.layers)} and {len(other.layers)} layers"
@@ -104,7 +104,7 @@ def _apart(one: Chain, other: Chain) -> str:
     return ""
 
 
-def _joined(one: Layer, other: Layer, *, first: bool) -> Layer:
+def _join_layers(one: Layer, other: Layer, *, first: bool) -> Layer:
     """Of two layers; in the ``first`` that differs all blocks read the same."""
     # Exactly: the difference of two weights that are nearly equal is what the proof rests on, and float64 would lose
     # it.
@@ -112,7 +112,7 @@ def _joined(one: Layer, other: Layer, *, first: bool) -> Layer:
     if first:
         weight = np.concatenate([one.weight, other.weight, apart])
     else:
-        nothing = exact(np.zeros(one.weight.shape))
+        nothing = exact_array(np.zeros(one.weight.shape))
         weight = np.block(
             [[one.weight, nothing, nothing], [nothing, other.weight, nothing], [apart, nothing, other.weight]]
         )
@@ -120,28 +120,28 @@ def _joined(one: Layer, other: Layer, *, first: bool) -> Layer:
     return Layer(
         weight=weight,
         bias=bias,
-        error_weight=_nothing(weight),
-        error_bias=_nothing(bias),
+        error_weight=_no_error(weight),
+        error_bias=_no_error(bias),
         peak=max(one.peak, other.peak),
         activation=one.activation,
         limited=one.limited or other.limited,
     )
 
 
-def _nothing(like: Exact) -> Exact:
+def _no_error(like: Exact) -> Exact:
     """What is stated of both networks is stated of the reals."""
-    return exact(np.zeros(like.shape))
+    return exact_array(np.zeros(like.shape))
 
 
-def in_forms(polytopes: Sequence[Sequence[Row]]) -> tuple[tuple[Row, ...], ...]:
+def rows_in_forms(polytopes: Sequence[Sequence[Row]]) -> tuple[tuple[Row, ...], ...]:
     """The rows of polytopes on A, B and B minus A: all as they stand, then with the difference for B, then for A.
 
     ``f A + g B`` is ``(f + g) A + g (B - A)`` and ``(f + g) B - f (B - A)``.
     """
-    return tuple(tuple(_form(row, form) for form in range(FORMS) for row in rows) for rows in polytopes)
+    return tuple(tuple(_row_in_form(row, form) for form in range(FORMS) for row in rows) for rows in polytopes)
 
 
-def _form(row: Row, form: int) -> Row:
+def _row_in_form(row: Row, form: int) -> Row:
     n = len(row.coefficients) // 2
     f, g = row.coefficients[:n], row.coefficients[n:]
     # The same number in three ways: over a box each has another bound, and an item may mix them.

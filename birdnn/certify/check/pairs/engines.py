@@ -13,7 +13,7 @@ from birdnn.certify.check.certificate import PAIRS, Certificate
 from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.network import read_network
-from birdnn.certify.check.pairs.chain import Pair, alike, at_variables, joined
+from birdnn.certify.check.pairs.chain import Pair, at_variables, count_same_layers, join_chains
 from birdnn.certify.check.pairs.query import Declared, Query, read_query
 from birdnn.certify.check.pairs.walk import PairWalk
 from birdnn.certify.check.statement import Statement
@@ -30,7 +30,7 @@ class Networks:
     """
 
     def __init__(self, nets: Mapping[str, str | Path], certificate: Certificate) -> None:
-        stored = {name: files.read(path) for name, path in nets.items()}
+        stored = {name: files.read_file(path) for name, path in nets.items()}
         if certificate.version != PAIRS:
             raise Rejected("the certificate is for one network: its file has no name")
         if certificate.semantics != "real" or certificate.assumptions:
@@ -56,16 +56,16 @@ class Networks:
         if unknown := [name for name in self.chains if name not in [net.name for net in query.networks]]:
             raise MismatchError(f"{prop.path} is about no network {unknown[0]!r}")
         first, second = query.networks
-        chains = self._of(first, prop.path), self._of(second, prop.path)
+        chains = self._chain_of(first, prop.path), self._chain_of(second, prop.path)
         # With a file of its own it has to be the same: the query says so.
-        if second.equal and alike(*chains) < len(chains[0].layers):
+        if second.equal and count_same_layers(*chains) < len(chains[0].layers):
             raise MismatchError(f"{prop.path}: {second.name} is equal to {second.equal} there, and the files are not")
         ways = zip(chains, query.reads, strict=True)
         own = tuple(at_variables(chain, reads, query.statement.n_inputs) for chain, reads in ways)
         path = " and ".join(dict.fromkeys(file.path for file in self.files.values()))
         return query.statement, PairEngines(query, own, proof, (path, prop.path), where)
 
-    def _of(self, net: Declared, path: str) -> Chain:
+    def _chain_of(self, net: Declared, path: str) -> Chain:
         # A network that is said to be equal to another needs no file of its own.
         chain = self.chains.get(net.name) or self.chains.get(net.equal)
         if chain is None:
@@ -108,7 +108,7 @@ class PairEngines:
         if type(shared) is not int:
             raise Rejected(f"{self.where}: shared must be a number of layers")
         first, second = self.chains
-        return joined(first, second, shared, self.path, self.where)
+        return join_chains(first, second, shared, self.path, self.where)
 
     @cached_property
     def float64(self) -> Engine:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx, fmpq
 
-from birdnn.certify.check.exact import _EVALUATION_PRECISION, ExactEngine, ExactPass, number_of, rational
+from birdnn.certify.check.exact import _EVALUATION_PRECISION, ExactEngine, ExactPass, fmpq_of_float, fmpq_of_fraction
 from birdnn.certify.check.exact import evaluate as evaluate_one
 from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Floats
@@ -44,10 +44,10 @@ class PairExactPass(ExactPass):
         super().__init__(engine, rows)
         self._slants: list[Slants | None] = []
 
-    def _slopes(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats]:
+    def _default_slopes(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats]:
         if k < self.engine.shared:
             self._slants.append(None)
-            return super()._slopes(k, l, u)
+            return super()._default_slopes(k, l, u)
         act, own = self.engine.activations[k], l.shape[1] // 3 * 2
         slanted = slants(act, l, u)
         # `relax` goes through the layers in order and asks for slopes first; the offsets need the same multiples.
@@ -56,15 +56,15 @@ class PairExactPass(ExactPass):
         low, high = (np.concatenate(both, 1) for both in zip(usual, apart, strict=True))
         return low, high
 
-    def _extremes(self, k: int, i: int, j: int, s: fmpq) -> tuple[fmpq, fmpq]:
+    def _gap_extremes(self, k: int, i: int, j: int, s: fmpq) -> tuple[fmpq, fmpq]:
         slanted, (l, u, _) = self._slants[k], self.bounds[k]
         own = l.shape[1] // 3 * 2
         if slanted is None or j < own:
-            return super()._extremes(k, i, j, s)
+            return super()._gap_extremes(k, i, j, s)
         (low_m, low_M), (up_m, up_M) = (
-            tuple(number_of(side[i, j - own]) for side in both) for both in (slanted.below, slanted.above)
+            tuple(fmpq_of_float(side[i, j - own]) for side in both) for both in (slanted.below, slanted.above)
         )
-        ends = number_of(l[i, j]), number_of(u[i, j])
+        ends = fmpq_of_float(l[i, j]), fmpq_of_float(u[i, j])
         # A concave function of d below, a convex one above: extreme at an end.
         below = min((low_m if d > 0 else low_M) * d - s * d for d in ends)
         return below, max((up_M if d > 0 else up_m) * d - s * d for d in ends)
@@ -77,5 +77,5 @@ def evaluate(chains: Sequence[Chain], x: Sequence[Fraction], *, beside: bool = F
     # All or none, as `certainly_holds` looks at the first only.
     if any(isinstance(value, arb) for value in found):
         with ctx.workprec(_EVALUATION_PRECISION):
-            return [value if isinstance(value, arb) else arb(rational(value)) for value in found]
+            return [value if isinstance(value, arb) else arb(fmpq_of_fraction(value)) for value in found]
     return found

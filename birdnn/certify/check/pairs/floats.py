@@ -7,9 +7,9 @@ import numpy as np
 from birdnn.certify.check.floats import FloatEngine, FloatPass
 from birdnn.certify.check.lines import Floats
 from birdnn.certify.check.lines import default_slopes as slopes_of_networks
-from birdnn.certify.check.lines import offsets as offsets_of_networks
+from birdnn.certify.check.lines import line_offsets as offsets_of_networks
 from birdnn.certify.check.pairs.chain import Pair
-from birdnn.certify.check.pairs.lines import default_slopes, offsets, slants
+from birdnn.certify.check.pairs.lines import default_slopes, line_offsets, slants
 from birdnn.certify.check.tree import Rows
 
 
@@ -34,9 +34,9 @@ class PairFloatPass(FloatPass):
 
     engine: PairFloatEngine
 
-    def _around(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def _default_lines(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         if k < self.engine.shared:
-            return super()._around(k, l, u)
+            return super()._default_lines(k, l, u)
         act, own = self.engine.activations[k], l.shape[1] // 3 * 2
         # Two blocks of three are neurons of networks, with the lines that these have.
         networks = l[:, :own], u[:, :own]
@@ -44,7 +44,7 @@ class PairFloatPass(FloatPass):
         usual = low, offsets_of_networks(act, *networks, low)[0], high, offsets_of_networks(act, *networks, high)[1]
         slanted, apart = slants(act, l, u), (l[:, own:], u[:, own:])
         low, high = default_slopes(slanted, *apart)
-        below, above = offsets(slanted, *apart, low, high)
+        below, above = line_offsets(slanted, *apart, low, high)
         both = zip(usual, (low, below, high, above), strict=True)
         low, below, high, above = (np.concatenate(sides, 1) for sides in both)
         return low, below, high, above

@@ -45,12 +45,12 @@ class Slants:
 def slants(act: Activation, l: Floats, u: Floats) -> Slants:
     """The multiples, for bounds of the three blocks, (boxes, 3 neurons)."""
     n = l.shape[1] // 3
-    of_first, of_second = (_slopes(act, l[:, part], u[:, part]) for part in (slice(n), slice(n, 2 * n)))
+    of_first, of_second = (_slope_bounds(act, l[:, part], u[:, part]) for part in (slice(n), slice(n, 2 * n)))
     # Convex up to an alpha of 1, concave above: then the bounds of z and z + d change places.
     return Slants(of_first, of_second) if act.alpha <= 1 else Slants(of_second, of_first)
 
 
-def _slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
+def _slope_bounds(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
     """Least and greatest slope of ReLU or LeakyReLU on ``l .. u``; NaN counts as all numbers."""
     # Neither comparison holds for NaN: then the slope may be either.
     right = np.where(u <= 0, act.alpha, 1.0)
@@ -60,10 +60,10 @@ def _slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
 def default_slopes(slanted: Slants, l: Floats, u: Floats) -> tuple[Floats, Floats]:
     """Slopes of the line below and of the line above, for differences in ``l .. u``."""
     (low_m, low_M), (up_m, up_M) = slanted.below, slanted.above
-    return _through(low_M, low_m, l, u), _through(up_m, up_M, l, u)
+    return _chord_slope(low_M, low_m, l, u), _chord_slope(up_m, up_M, l, u)
 
 
-def _through(left: Floats, right: Floats, l: Floats, u: Floats) -> Floats:
+def _chord_slope(left: Floats, right: Floats, l: Floats, u: Floats) -> Floats:
     """The slope of the line through ``left * l`` and ``right * u``, where these are on both sides of zero."""
     mixed = (l < 0) & (u > 0) & (left != right)
     # Any number that is not zero, where the quotient is not taken.
@@ -72,7 +72,7 @@ def _through(left: Floats, right: Floats, l: Floats, u: Floats) -> Floats:
     return chord
 
 
-def offsets(slanted: Slants, l: Floats, u: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+def line_offsets(slanted: Slants, l: Floats, u: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """Of lines of any slopes over ``l .. u``: an offset below the lowest valid one, one above the highest.
 
     Where a bound is a multiple of d on all of ``l .. u`` and the slope is that one, the offset is zero.
@@ -82,8 +82,8 @@ def offsets(slanted: Slants, l: Floats, u: Floats, low: Floats, high: Floats) ->
     for end in (l, u):
         lower, upper = np.where(end > 0, low_m, low_M) * end, np.where(end > 0, up_M, up_m) * end
         # Concave below, convex above: the worst of a line is at one of the ends.
-        below.append(lower - low * end - _wide(lower, low * end))
-        above.append(upper - high * end + _wide(upper, high * end))
+        below.append(lower - low * end - _product_rounding(lower, low * end))
+        above.append(upper - high * end + _product_rounding(upper, high * end))
     # Exactly zero, and no rounding: else a known multiple would lose a hair in each layer.
     straight = _is_multiple(low_M, low_m, low, l, u), _is_multiple(up_m, up_M, high, l, u)
     return np.where(straight[0], 0.0, np.minimum(*below)), np.where(straight[1], 0.0, np.maximum(*above))
@@ -95,18 +95,18 @@ def _is_multiple(left: Floats, right: Floats, slope: Floats, l: Floats, u: Float
     return multiple
 
 
-def _wide(one: Floats, other: Floats) -> Floats:
+def _product_rounding(one: Floats, other: Floats) -> Floats:
     """More than the rounding of two products and their difference."""
     return LIBM * (np.abs(one) + np.abs(other)) + TINY
 
 
-def magnitude(slanted: Slants, l: Floats, u: Floats) -> Floats:
+def largest_magnitude(slanted: Slants, l: Floats, u: Floats) -> Floats:
     """The largest absolute value of the difference behind the activation, rounded up."""
     largest: Floats = slanted.steepest() * np.maximum(np.abs(l), np.abs(u)) * (1 + LIBM) + TINY
     return largest
 
 
-def agree(l: Floats, u: Floats) -> None:
+def tighten_blocks(l: Floats, u: Floats) -> None:
     """Let the bounds of the three blocks tighten each other, in place: d is b - a, b is a + d, a is b - d."""
     n = l.shape[1] // 3
     a, b, d = (slice(i * n, (i + 1) * n) for i in range(3))
@@ -115,10 +115,10 @@ def agree(l: Floats, u: Floats) -> None:
         ends = [(l[:, part], u[:, part]) if sign > 0 else (-u[:, part], -l[:, part]) for part, sign in (first, second)]
         low, high = ends[0][0] + ends[1][0], ends[0][1] + ends[1][1]
         # Not `maximum`: infinity minus infinity is NaN, which says nothing and must not replace what is known.
-        l[:, one] = np.fmax(l[:, one], low - _room(low))
-        u[:, one] = np.fmin(u[:, one], high + _room(high))
+        l[:, one] = np.fmax(l[:, one], low - _sum_rounding(low))
+        u[:, one] = np.fmin(u[:, one], high + _sum_rounding(high))
 
 
-def _room(value: Any) -> Any:
+def _sum_rounding(value: Any) -> Any:
     """More than the rounding of a sum; NaN of what is infinite on the wrong side."""
     return LIBM * np.abs(value) + TINY

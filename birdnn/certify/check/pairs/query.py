@@ -16,7 +16,7 @@ from itertools import chain
 from math import prod
 
 from birdnn.certify.check.files import File
-from birdnn.certify.check.statement import Atom, Linear, Reader, Statement, TooLong, Tree, relates, start
+from birdnn.certify.check.statement import Atom, Linear, Reader, Statement, TooLong, Tree, first_word, relates_inputs
 
 _PLACE = r"\[(?:0|[1-9][0-9]{0,6})(?:,(?:0|[1-9][0-9]{0,6}))*\]"
 _TOKEN = re.compile(
@@ -102,7 +102,7 @@ class _Reader(Reader):
 
     def query(self) -> Query:
         """The whole text."""
-        asserted = self._asserted()
+        asserted = self._read_assertions()
         if len(self.networks) != 2:
             raise self.fail(f"queries about {len(self.networks)} networks, only about two")
         first, second = self.networks
@@ -110,88 +110,90 @@ class _Reader(Reader):
         # Read twice: first with a variable for each input, to see which are equal wherever the formula holds, then with
         # the variables.
         self.variable = list(range(n_inputs))
-        self.variable = self._equal([atom for tree in asserted for atom in self._certain(tree)])
-        branches = self._formula(["and", *asserted])
+        self.variable = self._merge_equal_inputs([atom for tree in asserted for atom in self._certain_atoms(tree)])
+        branches = self._formula_branches(["and", *asserted])
         n_variables, columns = 1 + max(self.variable), [f"Y_{i}" for i in range(n_outputs)]
-        relational = any(relates(linear) for branch in branches for linear, _ in branch)
+        relational = any(relates_inputs(linear) for branch in branches for linear, _ in branch)
         if relational:
             columns += [f"X_{i}" for i in range(n_variables)]
             # Executions have no other numbers, and a variable that is only compared with another has no bounds.
-            branches = [(*branch, *_single(n_variables)) for branch in branches]
-        pairs = [pair for branch in branches if (pair := self._pair(branch, n_variables, columns)) is not None]
+            branches = [(*branch, *_single_precision_atoms(n_variables)) for branch in branches]
+        pairs = [
+            pair for branch in branches if (pair := self._pair_of_branch(branch, n_variables, columns)) is not None
+        ]
         if not pairs:
             raise self.fail("assertions that contradict each other")
         ways = tuple(self.variable[: first.n_inputs]), tuple(self.variable[first.n_inputs :])
         return Query((first, second), Statement(tuple(pairs), n_variables, n_outputs, relational), ways)
 
-    def _tokens(self) -> re.Pattern[str]:
+    def _token_pattern(self) -> re.Pattern[str]:
         return _TOKEN
 
-    def _asserted(self) -> list[Tree]:
+    def _read_assertions(self) -> list[Tree]:
         """The assertions, behind what is declared."""
-        commands = self._commands()
+        commands = self._read_commands()
         if commands[:1] != [["vnnlib-version", "<2.0>"]]:
             raise self.fail("a query that does not begin with (vnnlib-version <2.0>)")
         asserted: list[Tree] = []
         for command in commands[1:]:
             if command[:1] == ["declare-network"] and not asserted:
-                self._network(command[1:])
+                self._read_network(command[1:])
             elif command[:1] == ["assert"] and len(command) == 2:
                 asserted.append(command[1])
             else:
-                raise self.fail(f"{start(command)} there")
+                raise self.fail(f"{first_word(command)} there")
         return asserted
 
-    def _network(self, parts: list[Tree]) -> None:
+    def _read_network(self, parts: list[Tree]) -> None:
         name, rest, equal = parts[0] if parts else "", parts[1:], ""
         before = [net.name for net in self.networks]
         if not isinstance(name, str):
             raise self.fail("a network without a name")
-        self._new(name, before)
+        self._require_new_name(name, before)
         relation = rest[0] if rest else ""
         if isinstance(relation, list) and relation[:1] in (["isomorphic-to"], ["equal-to"]):
             del rest[0]
             if len(relation) != 2 or relation[1] not in before:
-                raise self.fail(f"{start(relation)} something that is no network before")
+                raise self.fail(f"{first_word(relation)} something that is no network before")
             equal = str(relation[1]) if relation[0] == "equal-to" else ""
         if len(rest) != 2:
             raise self.fail("a network of other than one input and one output")
-        sizes = self._tensor(rest[0], "X", "input"), self._tensor(rest[1], "Y", "output")
+        sizes = self._read_tensor(rest[0], "X", "input"), self._read_tensor(rest[1], "Y", "output")
         self.networks.append(Declared(name, *sizes, equal))
 
-    def _tensor(self, tree: Tree, kind: str, said: str) -> int:
+    def _read_tensor(self, tree: Tree, kind: str, said: str) -> int:
         """Declare a tensor; its size."""
         if not isinstance(tree, list) or len(tree) != 4 or tree[0] != f"declare-{said}":
             raise self.fail(f"another form than (declare-{said} NAME real [SHAPE])")
         name, element, place = tree[1:]
         if element != "real" or not isinstance(place, str) or place[:1] != "[":
             raise self.fail(f"{said}s of another type than real, or without a shape")
-        shape = _places(place)
+        shape = _parse_indices(place)
         size = prod(shape)
         if not 0 < size <= _MAX_ENTRIES:
             raise self.fail(f"an {said} of shape {list(shape)}")
-        self._new(str(name), list(self.tensors))
+        self._require_new_name(str(name), list(self.tensors))
         # This network is not in the list yet: what stands there is before it.
         n = sum(net.n_inputs if kind == "X" else net.n_outputs for net in self.networks)
         self.tensors[str(name)] = kind, shape, n
         return size
 
-    def _new(self, name: str, taken: Sequence[str]) -> None:
+    def _require_new_name(self, name: str, taken: Sequence[str]) -> None:
         if not _NAME.fullmatch(name) or name in _WORDS or name in taken:
-            raise self.fail(f"the name {start(name)}, or a name that is given twice")
+            raise self.fail(f"the name {first_word(name)}, or a name that is given twice")
 
-    def _certain(self, tree: Tree) -> Iterator[Atom]:
+    def _certain_atoms(self, tree: Tree) -> Iterator[Atom]:
         """What holds wherever a formula does."""
         if isinstance(tree, list) and tree[:1] == ["and"]:
             for part in tree[1:]:
-                yield from self._certain(part)
+                yield from self._certain_atoms(part)
         # What only one branch of an `or` says does not hold everywhere.
         elif isinstance(tree, list) and tree and tree[0] != "or":
-            yield from self._comparison(tree[0], [self._linear(part) for part in tree[1:]])
+            yield from self._comparison_atoms(tree[0], [self._linear_term(part) for part in tree[1:]])
 
-    def _equal(self, atoms: list[Atom]) -> list[int]:
+    def _merge_equal_inputs(self, atoms: list[Atom]) -> list[int]:
         """The variable of each input: one for all that are at most each other."""
-        below = {pair for linear, strict in atoms if not strict and (pair := _ordered(linear)) is not None}
+        below = {pair for linear, strict in atoms if not strict and (pair := _ordered_inputs(linear)) is not None}
         leader = list(range(len(self.variable)))
 
         def of(index: int) -> int:
@@ -207,29 +209,29 @@ class _Reader(Reader):
         numbers = dict[int, int]()
         return [numbers.setdefault(of(index), len(numbers)) for index in range(len(leader))]
 
-    def _formula(self, tree: Tree) -> list[tuple[Atom, ...]]:
+    def _formula_branches(self, tree: Tree) -> list[tuple[Atom, ...]]:
         if isinstance(tree, str) or len(tree) < 2:
-            raise self.fail(f"the formula {start(tree)}")
-        return super()._formula(tree)
+            raise self.fail(f"the formula {first_word(tree)}")
+        return super()._formula_branches(tree)
 
-    def _comparison(self, relation: Tree, terms: list[Linear]) -> tuple[Atom, ...]:
+    def _comparison_atoms(self, relation: Tree, terms: list[Linear]) -> tuple[Atom, ...]:
         if len(terms) != 2:
-            raise self.fail(f"{start(relation)} with {len(terms)} terms as a formula")
-        return super()._comparison("=" if relation == "==" else relation, terms)
+            raise self.fail(f"{first_word(relation)} with {len(terms)} terms as a formula")
+        return super()._comparison_atoms("=" if relation == "==" else relation, terms)
 
-    def _linear(self, tree: Tree) -> Linear:
+    def _linear_term(self, tree: Tree) -> Linear:
         if not isinstance(tree, str):
             # VNN-LIB 2.0 has none; the reader of version 1.0 would take it.
             if tree[:1] == ["/"]:
                 raise self.fail("division")
-            return super()._linear(tree)
+            return super()._linear_term(tree)
         name, bracket, rest = tree.partition("[")
         if not bracket:
-            return super()._linear(tree)
+            return super()._linear_term(tree)
         kind, shape, first = self.tensors.get(name, ("", (), 0))
-        place = _places(bracket + rest)
+        place = _parse_indices(bracket + rest)
         if len(place) != len(shape) or not all(at < size for at, size in zip(place, shape, strict=True)):
-            raise self.fail(f"{start(tree)}, which is no entry of an input or an output")
+            raise self.fail(f"{first_word(tree)}, which is no entry of an input or an output")
         index = first
         for depth, at in enumerate(place):
             # Row by row, as tensors are stored.
@@ -238,19 +240,19 @@ class _Reader(Reader):
         return Linear({f"{kind}_{index}": Fraction(1)}, Fraction(0))
 
 
-def _single(n_variables: int) -> list[Atom]:
+def _single_precision_atoms(n_variables: int) -> list[Atom]:
     """That all variables are numbers of single precision, as those of an execution are: a comparison may be all that
     bounds one."""
     largest, one = Fraction(2) ** 128, Fraction(1)
     return [(Linear({f"X_{i}": sign * one}, -largest), False) for i in range(n_variables) for sign in (1, -1)]
 
 
-def _places(text: str) -> tuple[int, ...]:
+def _parse_indices(text: str) -> tuple[int, ...]:
     """The numbers in brackets."""
     return tuple(int(number) for number in text[1:-1].split(","))
 
 
-def _ordered(linear: Linear) -> tuple[int, int] | None:
+def _ordered_inputs(linear: Linear) -> tuple[int, int] | None:
     """``(i, j)`` where ``linear <= 0`` says that input i is at most input j."""
     # Anything more is a relation that no variable can stand for.
     if linear.constant or len(linear.factors) != 2 or any(name[0] != "X" for name in linear.factors):

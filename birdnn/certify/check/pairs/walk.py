@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from birdnn.certify.check.layers import Activation
-from birdnn.certify.check.lines import Flags, Floats, bent
-from birdnn.certify.check.lines import magnitude as magnitude_of_networks
-from birdnn.certify.check.pairs.chain import Pair, in_forms
-from birdnn.certify.check.pairs.lines import agree, magnitude, slants
-from birdnn.certify.check.tree import Corners, Pass, Rows, Walk, padded
+from birdnn.certify.check.lines import Flags, Floats, is_bent
+from birdnn.certify.check.lines import largest_magnitude as magnitude_of_networks
+from birdnn.certify.check.pairs.chain import Pair, rows_in_forms
+from birdnn.certify.check.pairs.lines import largest_magnitude, slants, tighten_blocks
+from birdnn.certify.check.tree import Corners, Pass, Rows, Walk, padded_rows
 
 
 class PairWalk(Walk):
@@ -21,36 +21,36 @@ class PairWalk(Walk):
             raise TypeError("a walk of two networks needs them as one chain")
         return self.network
 
-    def _widths(self) -> list[int]:
+    def _layer_widths(self) -> list[int]:
         return [len(layer.bias) for layer in self._pair.layers[:-1]]
 
-    def _rows(self) -> Rows:
-        return padded(in_forms(self.region.polytopes), len(self._pair.layers[-1].bias))
+    def _padded_rows(self) -> Rows:
+        return padded_rows(rows_in_forms(self.region.polytopes), len(self._pair.layers[-1].bias))
 
-    def _bound(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
+    def _bound_layer(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
         # The first layer reads the inputs themselves: all of its blocks are bounded at once, in exact rows.
         if k < self._pair.shared or k == 0:
-            super()._bound(pass_, k, act, known, anew, corners)
+            super()._bound_layer(pass_, k, act, known, anew, corners)
             if k >= self._pair.shared:
-                agree(*known)
+                tighten_blocks(*known)
             return
-        wanted = bent(act, *known) & anew[:, None]
+        wanted = is_bent(act, *known) & anew[:, None]
         # The last of three blocks.
         apart = slice(-known[0].shape[1] // 3, None)
         wanted[:, apart] = False
-        self._tighten(pass_, k, wanted, known, corners)
+        self._tighten_neurons(pass_, k, wanted, known, corners)
         # First both networks, whose bounds decide which differences are known multiples.
-        agree(*known)
+        tighten_blocks(*known)
         wanted = np.zeros_like(wanted)
         # A known multiple needs no bounds for its line, but finite ones for its size.
         bounded = np.isfinite(known[0][:, apart]) & np.isfinite(known[1][:, apart])
         wanted[:, apart] = ~(slants(act, *known).known & bounded) & anew[:, None]
-        self._tighten(pass_, k, wanted, known, corners)
-        agree(*known)
+        self._tighten_neurons(pass_, k, wanted, known, corners)
+        tighten_blocks(*known)
 
-    def _magnitude(self, k: int, act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
+    def _layer_magnitude(self, k: int, act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
         if k < self._pair.shared:
-            return super()._magnitude(k, act, l, u, error)
+            return super()._layer_magnitude(k, act, l, u, error)
         own = l.shape[1] // 3 * 2
         networks = magnitude_of_networks(act, l[:, :own], u[:, :own], error[:, :own])
-        return np.concatenate([networks, magnitude(slants(act, l, u), l[:, own:], u[:, own:])], 1)
+        return np.concatenate([networks, largest_magnitude(slants(act, l, u), l[:, own:], u[:, own:])], 1)
