@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias, cast
 
 import torch
@@ -296,27 +297,28 @@ class _Folding:
     ) -> Tensor:
         """The node's operator, or another function of the same arguments, over the leading axis of live values."""
         axes = tuple(0 if on else None for on in depends[: len(inputs)])
-
-        def together(parts: list[Tensor]) -> Tensor:
+        compute: Callable[..., Tensor] = partial(_apply_to_parts, function, node)
+        if any(depends) and not self.graph.batched:
             # the rows of the basis are a batch to a graph that has one; to any other each row is a sample
-            if self.graph.batched or not any(depends):
-                return function(node.op, parts, node.attributes)
-            mapped = torch.func.vmap(lambda *each: function(node.op, list(each), node.attributes), in_dims=axes)
-            found: Tensor = mapped(*parts)
-            return found
-
+            compute = torch.func.vmap(compute, in_dims=axes)
         rows = next((len(value) for value, axis in zip(inputs, axes, strict=True) if axis == 0), 1)
         if rows <= _ROWS:
-            return together(inputs)
+            return compute(*inputs)
         # filled in place: to put parts together in the end takes the memory of two matrices
         out = inputs[0].new_empty(0)
         for begin in range(0, rows, _ROWS):
             some = slice(begin, begin + _ROWS)
-            result = together([value[some] if axis == 0 else value for value, axis in zip(inputs, axes, strict=True)])
+            result = compute(*(value[some] if axis == 0 else value for value, axis in zip(inputs, axes, strict=True)))
             if not begin:
                 out = result.new_empty(rows, *result.shape[1:])
             out[some] = result
         return out
+
+
+def _apply_to_parts(
+    function: Callable[[str, list[Tensor], Mapping[str, object]], Tensor], node: Node, *parts: Tensor
+) -> Tensor:
+    return function(node.op, list(parts), node.attributes)
 
 
 def _constant_value(value: Tensor) -> _Affine:

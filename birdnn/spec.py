@@ -289,21 +289,21 @@ def _exact_fraction(value: float) -> Fraction:
 
 def _float32_at_least(value: Fraction, strict: bool) -> float:
     """The smallest float32 that is at least (strict: greater than) `value`, as a Python float; infinity if none is."""
-
-    def inside(candidate: np.float32) -> bool:
-        exact = Fraction(float(candidate))
-        return exact > value if strict else exact >= value
-
     infinity, largest = np.float32(np.inf), np.finfo(np.float32).max
     # rounded to nearest, on either side of `value` perhaps: steps of one float32 lead to the right one
     point = np.float32(min(max(round_down(value), -float(largest)), float(largest)))
-    while point > -largest and inside(np.nextafter(point, -infinity)):
+    while point > -largest and _is_at_least(np.nextafter(point, -infinity), value, strict):
         point = np.nextafter(point, -infinity)
-    while not inside(point):
+    while not _is_at_least(point, value, strict):
         if point == largest:
             return math.inf
         point = np.nextafter(point, infinity)
     return float(point)
+
+
+def _is_at_least(candidate: np.float32, value: Fraction, strict: bool) -> bool:
+    exact = Fraction(float(candidate))
+    return exact > value if strict else exact >= value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,12 +50,8 @@ class Relaxation:
 
     def widened(self, computed: Tensor, executed: Tensor | None, size: Tensor) -> Relaxation:
         """The same lines further away: by `computed` where they have an offset, by `executed` all of them."""
-
-        def moved(lines: tuple[Line, Line], sign: int) -> tuple[Line, Line]:
-            first = lines[0].moved(computed, executed, sign)
-            return first, first if lines[0] is lines[1] else lines[1].moved(computed, executed, sign)
-
-        return Relaxation(moved(self.low, -1), moved(self.up, 1), self.start, size)
+        low = _move_lines(self.low, computed, executed, -1)
+        return Relaxation(low, _move_lines(self.up, computed, executed, 1), self.start, size)
 
     def take(self, box: Tensor) -> Relaxation:
         """The relaxation of the boxes ``box``, in that order."""
@@ -66,6 +62,11 @@ class Relaxation:
             self.start[box],
             None if self.size is None else self.size[box],
         )
+
+
+def _move_lines(lines: tuple[Line, Line], computed: Tensor, executed: Tensor | None, sign: int) -> tuple[Line, Line]:
+    first = lines[0].moved(computed, executed, sign)
+    return first, first if lines[0] is lines[1] else lines[1].moved(computed, executed, sign)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

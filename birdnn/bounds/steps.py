@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from birdnn.bounds.interval import Interval, reach_of, node_interval
+from birdnn.bounds.interval import Interval, node_interval, reach_of
 from birdnn.bounds.minima import flatten_samples
 from birdnn.bounds.planes import RULES, Plane, Planes, planes_of
 from birdnn.bounds.rules import is_bent
@@ -64,14 +64,14 @@ class Step:
         self, values: Sequence[Interval], dependent: frozenset[str], semantics: Semantics = "real"
     ) -> Interval:
         """Of its value on each box, from those of what it reads."""
-
-        def one(*ends: Tensor) -> Interval:
-            pairs = list(zip(ends[::2], ends[1::2], strict=True))
-            return node_interval(self.node, self.all_operands(pairs), dependent, semantics)
-
+        of_ends = partial(self._interval_of_ends, dependent, semantics)
         ends = [end for pair in values for end in pair]
-        low, up = one(*ends) if self.batched else torch.func.vmap(one)(*ends)
+        low, up = of_ends(*ends) if self.batched else torch.func.vmap(of_ends)(*ends)
         return low, up
+
+    def _interval_of_ends(self, dependent: frozenset[str], semantics: Semantics, *ends: Tensor) -> Interval:
+        pairs = list(zip(ends[::2], ends[1::2], strict=True))
+        return node_interval(self.node, self.all_operands(pairs), dependent, semantics)
 
     def all_operands(self, values: Sequence[Interval]) -> list[Interval]:
         """Intervals of all that it is made of, in order: `values` of those that it reads."""

@@ -42,7 +42,8 @@ _NAME = re.compile(r'(\bid="|\bhref="#|url\(#)([^")]+)')
 
 
 PLAIN_TEXT = matplotlib.RcParams({"text.parse_math": False})
-"""The part of `picture_style` without which a name with two dollars is taken for a formula, and refused where it is none."""
+"""The part of `picture_style` without which a name with two dollars is taken for a formula, and refused where it is
+none."""
 
 
 def picture_style() -> matplotlib.RcParams:

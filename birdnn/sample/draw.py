@@ -7,6 +7,7 @@ Generators live on the CPU, so that a seed gives the same points on every device
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from birdnn.errors import SpecError
 from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.records.limits import Over, never, require_time
 from birdnn.sample.cut import TRIED, Cut, draw_by_rejection
-from birdnn.sample.pieces import drawable_count, apply_in_memory, multiplications
+from birdnn.sample.pieces import apply_in_memory, drawable_count, multiplications
 from birdnn.sample.threads import one_thread_each
 from birdnn.spec import Property, Region
 
@@ -94,16 +95,19 @@ def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHE
         OutOfTime: it was ``over`` between two batches.
     """
     device = next(iter(net.values().values())).device
-
-    def outputs(part: Tensor) -> Tensor:
-        require_time(over)
-        with torch.no_grad():  # which is said to each thread by itself
-            return evaluate_batch(net, part.to(device), interventions).cpu()
-
+    outputs = partial(_evaluate_in_time, net, interventions, over, device)
     batches = torch.split(x, BATCH[device.type])
     small = device.type == "cpu" and multiplications(net) < SMALL
     parts = one_thread_each(outputs, batches) if small else [outputs(part) for part in batches]
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
+
+
+def _evaluate_in_time(
+    net: Network, interventions: Interventions, over: Over, device: torch.device, batch: Tensor
+) -> Tensor:
+    require_time(over)
+    with torch.no_grad():  # which is said to each thread by itself
+        return evaluate_batch(net, batch.to(device), interventions).cpu()
 
 
 def evaluate_batch(net: Network, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:

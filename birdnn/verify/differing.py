@@ -206,7 +206,7 @@ class _Tightening:
         """Boxes with what was learned about them, and their bounds: of what is open only, no greater than known."""
         result = self.bound.bound(self.question, work.boxes, work.opened, work.inherited)
         here, upper = (result.box, result.polytope), known.clone()
-        # lower is a bound of A - B + enough (`_difference_question`); `next_below` pays for the rounding of the subtraction
+        # lower is a bound of A - B + enough (`_difference_question`); `next_below` pays for the subtraction's rounding
         found = -next_below(result.lower - self.enough[result.polytope])
         # what holds on a box holds on its halves: optimising anew may end higher
         upper[here] = torch.minimum(known[here], found)

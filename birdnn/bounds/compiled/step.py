@@ -287,7 +287,7 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
 
 @compiled
 def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
-    """The rows of a polytope, weighed, as row ``place`` on the last activation: see `_FinalRows._start_rows` of crown."""
+    """The rows of a polytope, weighed, as row ``place`` on the last activation: `_FinalRows._start_rows` of crown."""
     layers = net.shape.shape[1] - 1
     k = layers - 1
     n, m, at, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]

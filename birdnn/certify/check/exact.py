@@ -171,19 +171,18 @@ class ExactPass:
 
     def _lines_of_slopes(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
         """The lines of slopes ``low`` and ``high``, both put on a grid."""
+        return *self._line_of_slope(k, i, j, 0, low), *self._line_of_slope(k, i, j, 1, high)
+
+    def _line_of_slope(self, k: int, i: int, j: int, side: int, slope: float) -> tuple[fmpz, fmpz]:
         # With ``z = weight @ h + bias + e`` and ``|e| <= slack``, a line ``s z + t`` is ``s (weight @ h) + (s bias +
         # t)``, moved by ``|s| slack`` to its safe side.
-        layer, error = self.engine.layers[k], self.bounds[k][2]
-        bias, slack, wide = layer.bias[j], self.slack[k][i][j], fmpq_of_float(error[i, j])
-
-        def line(side: int, slope: float) -> tuple[fmpz, fmpz]:
-            whole = (fmpq_of_float(slope) * _SLOPE_SCALE).floor()
-            s = fmpq(whole, _SLOPE_SCALE)
-            offset, room = self._gap_extremes(k, i, j, s)[side] + s * bias, abs(s) * slack + wide
-            # The lower one is a floor, written as a ceiling.
-            return whole, _offset_ceiling(offset + room) if side else -_offset_ceiling(room - offset)
-
-        return *line(0, low), *line(1, high)
+        bias, slack = self.engine.layers[k].bias[j], self.slack[k][i][j]
+        whole = (fmpq_of_float(slope) * _SLOPE_SCALE).floor()
+        s = fmpq(whole, _SLOPE_SCALE)
+        offset = self._gap_extremes(k, i, j, s)[side] + s * bias
+        room = abs(s) * slack + fmpq_of_float(self.bounds[k][2][i, j])
+        # The lower one is a floor, written as a ceiling.
+        return whole, _offset_ceiling(offset + room) if side else -_offset_ceiling(room - offset)
 
     def _gap_extremes(self, k: int, i: int, j: int, s: fmpq) -> tuple[fmpq, fmpq]:
         """See `gap_extremes`, of neuron ``j`` of layer ``k`` on box ``i``."""
