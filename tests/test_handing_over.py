@@ -204,6 +204,7 @@ def test_what_an_earlier_repair_left_is_named_where_it_goes(tmp_path: Path) -> N
     assert Path(first.out).read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_nothing_to_repair_leaves_no_repaired_network_beside_its_report(tmp_path: Path) -> None:
     case = build(tmp_path, "Relu")
     repair_files(case.request(), settings=FAST)
@@ -227,6 +228,7 @@ def test_the_certificate_names_the_network_as_it_is_called_in_the_end(tmp_path: 
     assert outcome.certificate.checked.startswith("accepted")
 
 
+@pytest.mark.thorough
 def test_what_the_checker_rejects_is_not_called_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("birdnn.pipeline.certifying._checker_answer", lambda *args, **more: ("rejected", "planted"))
     outcome = repair_files(build(tmp_path, "Relu").request(), settings=FAST)

@@ -90,6 +90,7 @@ def test_a_graph_is_repaired_over_the_reals_and_says_so(tmp_path: Path) -> None:
     assert any("--semantics float32 asks for them" in note for note in outcome.notes)
 
 
+@pytest.mark.thorough
 def test_behind_a_softmax_the_scores_are_compared(tmp_path: Path) -> None:
     """The largest of two shares is that of two scores, in which the last map is affine; the file keeps its softmax."""
     net = a_graph("behind convolutions", softmax=True)

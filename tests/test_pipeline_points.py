@@ -94,6 +94,7 @@ def test_points_get_their_decisions_and_neighbours_are_measured(tmp_path: Path) 
     assert report["neighbours"][0]["generalisation"]["hits"] == around.generalisation.hits
 
 
+@pytest.mark.thorough
 def test_outputs_up_to_a_tolerance(tmp_path: Path) -> None:
     case = build(tmp_path, "Tanh")
     x = torch.tensor([[0.25, -0.5], [0.5, 0.5], [-0.75, 0.1]])

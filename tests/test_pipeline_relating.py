@@ -150,6 +150,7 @@ def test_layers_that_do_not_correspond_are_told(tmp_path: Path) -> None:
     assert any("the layers do not correspond: 2 affine layers in A, 3 in B" in note for note in outcome.notes)
 
 
+@pytest.mark.thorough
 def test_monotone_networks_are_proved_by_their_slopes(tmp_path: Path) -> None:
     """Strictly: both runs agree where the inputs do. Falling as well, and as steep as it is and no steeper."""
     draw = np.random.default_rng(5)

@@ -64,6 +64,7 @@ def test_the_options_of_repair_blocks_are_those_of_its_method_and_some_of_repair
     assert set(OPTIONS["repair_blocks"].__annotations__) == fields - OF_BLOCKS - {"data", "test"} | shared
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [

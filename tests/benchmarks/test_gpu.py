@@ -51,6 +51,7 @@ def test_each_rate_is_taken(
     assert "| N3,3 phi-2, s | 1.50 |" in little.read_text()
 
 
+@pytest.mark.thorough
 def test_the_script_mixes_no_devices(
     second_device: SecondDevice, monkeypatch: pytest.MonkeyPatch, little: Path
 ) -> None:

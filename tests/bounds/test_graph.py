@@ -187,6 +187,7 @@ def test_halves_of_a_box_start_from_what_is_known() -> None:
     assert bool((told.inherited[:, : bound.neurons] >= whole.inherited.repeat(2, 1)[:, : bound.neurons]).all())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("draw", [adversarial_graphs.drawn, adversarial_operators.made])
 def test_graphs_that_are_points(draw: Callable[[int], Any]) -> None:
     """Exact arithmetic says what they are: a bound has nothing there but its account of rounding."""
@@ -350,6 +351,7 @@ def test_the_check_passes_without_bugs() -> None:
     standard_check(range(4))
 
 
+@pytest.mark.thorough
 def test_rounding_that_nobody_pays_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """On points, against exact values: the slack of nodes and the room of constants left out."""
     monkeypatch.setattr(steps, "gamma", lambda *_: 0.0)

@@ -181,6 +181,7 @@ def test_an_edge_or_a_neuron() -> None:
     assert halves.node.tolist() == [5, 6, 5, 6]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 def test_searches_end_with_the_exact_answer(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A little below the exact minimum, which linear programs find, it is proved; a little above, violated."""

@@ -56,6 +56,7 @@ def never_above(question: Question) -> int:
     return count
 
 
+@pytest.mark.thorough
 @settings(max_examples=40)
 @given(seed=SEEDS)
 @example(seed=261262612)  # onnxruntime merges its constants, and their product is zero

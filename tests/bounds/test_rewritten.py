@@ -26,6 +26,7 @@ ROUNDS = (78, 92)
 """Seeds whose rounding alone is seen, by intervals and by linear bounds."""
 
 
+@pytest.mark.thorough
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=UNDERFLOWS[0])

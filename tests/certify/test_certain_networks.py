@@ -399,6 +399,7 @@ def test_clips_of_double_precision_are_refused(tmp_path: Path) -> None:
         read_network(files.read_file(path))
 
 
+@pytest.mark.thorough
 def test_a_wide_diagonal_is_refused_before_it_is_made(tmp_path: Path) -> None:
     path = build(tmp_path / "n.onnx", [node("Relu", "X", "Y")], {}, (1, 1 << 18))
     with pytest.raises(FormatError, match="too large for this checker"):

@@ -102,6 +102,7 @@ def test_shared_it_is_accepted_and_says_the_same(made: tuple[Path, Path, Path], 
     assert check(net, [prop], out, settings) == whole
 
 
+@pytest.mark.thorough
 def test_whoever_finds_it_a_wrong_leaf_is_rejected(made: tuple[Path, Path, Path]) -> None:
     """Each of the last leaves, whose subtrees belong to this process and to others."""
     net, prop, out = made

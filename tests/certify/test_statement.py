@@ -112,6 +112,7 @@ PIECES += [
 ]
 
 
+@pytest.mark.thorough
 @given(
     formulas(more=False),
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3), st.sampled_from(PIECES)), max_size=3),
@@ -239,6 +240,7 @@ def relations(draw: st.DrawFn) -> str:
     return draw(nest)
 
 
+@pytest.mark.thorough
 @given(st.lists(relations(), min_size=1, max_size=2))
 @settings(max_examples=150)
 def test_both_readers_relate_inputs_alike(parts: list[str]) -> None:

@@ -203,6 +203,7 @@ def test_names_are_no_formulas_in_pictures(call: Call, net: Path, broken: Path, 
     assert "$_{$.csv" in cactus.read_text()
 
 
+@pytest.mark.thorough
 def test_a_table_of_names_that_are_formulas(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
     """What a spreadsheet would compute stands behind an apostrophe, and is the same instance when the run goes on."""
     net.rename(tmp_path / "=1+1.onnx")

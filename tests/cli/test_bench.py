@@ -67,6 +67,7 @@ def test_a_campaign(call: Call, instances: Path, tmp_path: Path) -> None:
     assert beside["theirs"]["name"] == "other"
 
 
+@pytest.mark.thorough
 def test_a_warm_campaign_with_options_of_verify(call: Call, instances: Path, tmp_path: Path) -> None:
     lines = instances.read_text().splitlines()[:3]
     instances.write_text("\n".join(lines) + "\n")
@@ -81,6 +82,7 @@ def test_a_warm_campaign_with_options_of_verify(call: Call, instances: Path, tmp
     assert all(float(row["seconds"]) < 5 for row in found), "the start of the process was counted"
 
 
+@pytest.mark.thorough
 def test_a_contradiction_ends_in_status_6(call: Call, instances: Path, tmp_path: Path) -> None:
     """With everything on disk."""
     instances.write_text(instances.read_text().splitlines()[1].rpartition(",")[0] + ",sat\n")
@@ -93,6 +95,7 @@ def test_a_contradiction_ends_in_status_6(call: Call, instances: Path, tmp_path:
     assert (figures["solved"], figures["wrong"]) == ("0", "1")
 
 
+@pytest.mark.thorough
 def test_a_row_that_contradicts_itself_ends_in_status_6(
     call: Call, instances: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

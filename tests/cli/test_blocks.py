@@ -57,6 +57,7 @@ def test_blocks_are_ranked(call: Call, folder: Path, tmp_path: Path) -> None:
     assert picture.read_text().startswith("<?xml")
 
 
+@pytest.mark.thorough
 def test_a_block_is_repaired(call: Call, folder: Path, tmp_path: Path) -> None:
     files = [part for name in FILES for part in ({"repair": "--data"}.get(name, f"--{name}"), folder / f"{name}.npz")]
     more = ("--compare", "--epochs", 6, "--repair-block", "layer1", "--report", "--out", tmp_path / "out")

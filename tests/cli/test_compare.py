@@ -189,6 +189,7 @@ def test_headers_that_mean_other_units(call: Call, tmp_path: Path) -> None:
     assert "normalise their inputs or outputs differently" in words(refused.err)
 
 
+@pytest.mark.thorough
 def test_a_time_limit_leaves_properties_undecided(call: Call, endless: tuple[Path, Path], tmp_path: Path) -> None:
     net, prop = endless
     target = tmp_path / "r.json"

@@ -87,6 +87,7 @@ def test_every_option_can_be_said(demo: Path) -> None:
     assert found["plot"]["map"]["net"] == "demo.onnx"
 
 
+@pytest.mark.thorough
 def test_campaigns_say_everything_themselves(demo: Path) -> None:
     """A process of a campaign does not read what lies in its folder."""
     Path("birdnn.toml").write_text('[verify]\ntimout = "broken"\n')

@@ -188,6 +188,7 @@ def repaired(net: Path, prop: Path, out: Path, **more):
     return repair_files(request)
 
 
+@pytest.mark.thorough
 def test_a_repair_is_cross_checked(net: Path, broken: Path, tmp_path: Path) -> None:
     outcome = repaired(net, broken, tmp_path / "out")
     assert outcome.result == "proved"
@@ -196,6 +197,7 @@ def test_a_repair_is_cross_checked(net: Path, broken: Path, tmp_path: Path) -> N
     assert [e["engine"] for e in report["properties"][0]["engines"]] == ["birdnn", "onnxruntime"]
 
 
+@pytest.mark.thorough
 def test_a_contradicted_repair_is_no_repair(
     call: Call,
     net: Path,
@@ -215,6 +217,7 @@ def test_a_contradicted_repair_is_no_repair(
         assert [e["answer"] for e in report["properties"][0]["engines"]] == ["proved", "violated"]
 
 
+@pytest.mark.thorough
 def test_a_disputed_repair_is_no_repair_without_a_witness_either(
     call: Call, net: Path, broken: Path, holds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

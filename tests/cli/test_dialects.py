@@ -128,6 +128,7 @@ def test_an_input_fixed_at_a_decimal(call: Call, net: Path, tmp_path: Path, sema
             assert f"((X_0 {float(np.float32(0.1))!r})" in found.read_text()
 
 
+@pytest.mark.thorough
 def test_a_violation_at_a_decimal_is_estimated_and_repaired(call: Call, net: Path, tmp_path: Path) -> None:
     """Draws and the proof of the repair speak about the same points."""
     prop = tmp_path / "p.vnnlib"

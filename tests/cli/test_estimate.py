@@ -79,6 +79,7 @@ def test_anytime_stops_when_it_knows(call: Call, net: Path, prop: str, tmp_path:
         assert entry["n"] < 687
 
 
+@pytest.mark.thorough
 def test_the_text_names_the_measure_at_every_statement(call: Call, net: Path, holds: Path, broken: Path) -> None:
     done = call("estimate", "--net", net, "--prop", holds, "--prop", broken, "--samples", 3000, "--splitting")
     assert done.status == 0
@@ -93,6 +94,7 @@ def test_the_text_names_the_measure_at_every_statement(call: Call, net: Path, ho
     assert "safe" not in text.lower()
 
 
+@pytest.mark.thorough
 def test_what_splitting_does_not_meet_an_attack_finds(
     call: Call, net: Path, broken: Path, holds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

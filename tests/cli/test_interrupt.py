@@ -62,6 +62,7 @@ def _searching(net: Path, prop: Path, target: Path) -> Iterator[subprocess.Popen
         process.communicate()
 
 
+@pytest.mark.thorough
 def test_once_stops_cleanly(endless: tuple[Path, Path], tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     with _searching(*endless, target) as process:
@@ -76,6 +77,7 @@ def test_once_stops_cleanly(endless: tuple[Path, Path], tmp_path: Path) -> None:
     assert report["boxes"] > 0
 
 
+@pytest.mark.thorough
 def test_twice_leaves_at_once(endless: tuple[Path, Path], tmp_path: Path) -> None:
     with _searching(*endless, tmp_path / "result.json") as process:
         process.send_signal(signal.SIGINT)

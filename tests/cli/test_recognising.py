@@ -119,6 +119,7 @@ def test_repair_watches_what_a_name_would_hide(liar: Path) -> None:
     assert "prop_8 of suite acasxu" in plan.suite.not_named
 
 
+@pytest.mark.thorough
 def test_compare_says_it_too(call: Call, liar: Path, tmp_path: Path) -> None:
     target = tmp_path / "found.json"
     call("compare", DEMO, DEMO, "--prop", liar, "--bound", 0, "--samples", 1000, "--timeout", 20, "--json", target)
@@ -198,6 +199,7 @@ def test_what_is_goal_and_kept_is_repaired_once(tmp_path: Path) -> None:
     assert sum("repaired and kept by that" in note for note in plan.notes) == 2
 
 
+@pytest.mark.thorough
 def test_a_property_called_domain_does_not_take_the_domains_place(call: Call, tmp_path: Path) -> None:
     target = tmp_path / "found.json"
     path = put(tmp_path, "domain", text("prop_3"))

@@ -68,6 +68,7 @@ def test_the_standards_command_line(capsys: pytest.CaptureFixture[str], tmp_path
         assert theory in capsys.readouterr().out.split()
 
 
+@pytest.mark.thorough
 def test_relations_are_written(call: Call, tmp_path: Path) -> None:
     """Each by its option, for the network's sizes; what is asked for is what is decided."""
     made = layers(3, (2, 5, 2))

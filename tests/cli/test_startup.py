@@ -102,6 +102,7 @@ def test_a_proof_needs_no_library_of_repairs(net: Path, holds: Path) -> None:
     assert not {"sympy", "numba.core", "scipy.linalg", "birdnn.certify.check.judge"} & modules
 
 
+@pytest.mark.thorough
 def test_the_checker_runs_where_numpy_and_onnx_are_all_there_is(net: Path, holds: Path, tmp_path: Path) -> None:
     """Every other package is hidden from it, what it accepts by the way of threads included."""
     certificate = tmp_path / "c.certificate.json.gz"

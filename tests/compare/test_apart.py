@@ -58,6 +58,7 @@ def test_what_is_proved_is_not_below_what_is_found(tmp_path: Path) -> None:
     assert not outcome.disagreement
 
 
+@pytest.mark.thorough
 @settings(max_examples=6)
 @given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.01, 1.0]))
 def test_any_pair_is_bounded(tmp_path: Path, seed: int, share: float) -> None:

@@ -55,6 +55,7 @@ class TestMarabou:
         assert found.answer == "crash"
         assert found.detail
 
+    @pytest.mark.thorough
     def test_the_limit_holds(self) -> None:
         """A network and a limit that it cannot decide in time."""
         draw = np.random.default_rng(0)

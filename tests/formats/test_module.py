@@ -107,6 +107,7 @@ def test_a_module_that_computes_otherwise_is_refused(monkeypatch: pytest.MonkeyP
         network_from_module(module, (2,))
 
 
+@pytest.mark.thorough
 def test_what_is_no_module_of_ours_is_refused() -> None:
     torch.manual_seed(3)
     with pytest.raises(MismatchError, match="cannot export"):
@@ -128,6 +129,7 @@ def test_what_is_no_module_of_ours_is_refused() -> None:
         module_with_values(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), net)
 
 
+@pytest.mark.thorough
 def test_several_outputs_are_counted_one_after_the_other() -> None:
     """And go back into the module."""
     torch.manual_seed(5)

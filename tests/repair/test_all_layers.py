@@ -94,6 +94,7 @@ def robust(name: str, radius: float) -> Property:
     return make_property((middle - radius).tolist(), (middle + radius).tolist(), *unsafe)
 
 
+@pytest.mark.thorough
 def test_a_neighbourhood_is_repaired_and_its_network_proved() -> None:
     name = "behind a residual block"
     net, prop = a_graph(name), robust(name, 0.2)

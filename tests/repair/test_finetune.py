@@ -103,6 +103,7 @@ def test_the_control_shifts_one_output_and_heals_as_well(activation: str) -> Non
     assert mean_change(case.net, least, case.region) < mean_change(case.net, after, case.region)
 
 
+@pytest.mark.thorough
 def test_a_change_within_the_limit_is_found_where_the_best_one_is_beyond_it() -> None:
     """Cut off at the limit, the best change heals nothing; a dearer one lies within it and heals."""
     case = bad_neuron("LeakyRelu")
@@ -123,6 +124,7 @@ def test_a_change_within_the_limit_is_found_where_the_best_one_is_beyond_it() ->
     assert left == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("optimiser", ["pso", "cmaes", "lp"])
 def test_a_seed_repeats(optimiser: str) -> None:
     case = bad_neuron("Tanh")

@@ -89,6 +89,7 @@ def test_it_stops_when_told(optimiser: Optimiser) -> None:
     assert 60 <= seen <= 100
 
 
+@pytest.mark.thorough
 def test_the_packages_are_imported_only_when_they_are_used() -> None:
     """EvoX alone takes more than a second."""
     told = "import sys, birdnn.pipeline.repairing; sys.exit(len({'evox', 'cmaes'} & set(sys.modules)))"

@@ -42,6 +42,7 @@ def test_a_parabola() -> None:
     assert fit.lowest(np.zeros(1), np.ones(1)) == pytest.approx(-0.25, abs=1e-4)
 
 
+@pytest.mark.thorough
 @given(seed=st.integers(0, 2**32 - 1), n_inputs=st.integers(1, 4))
 def test_few_constraints_at_a_time_solve_the_whole_program(seed: int, n_inputs: int) -> None:
     draw = np.random.default_rng(seed)

@@ -90,6 +90,7 @@ def test_interrupted_again_and_again_it_ends_the_same(semantics: str) -> None:
     assert not keeper.data  # what is answered needs no frontier
 
 
+@pytest.mark.thorough
 def test_any_frontier_will_do() -> None:
     """Each one that was ever written, as if the process had been killed right after it."""
     net, prop = case()

@@ -114,6 +114,7 @@ def test_known_answers(formula: str, expected: type) -> None:
         assert verdict.witness.exactly
 
 
+@pytest.mark.thorough
 def test_verdicts_agree_with_a_grid() -> None:
     """Random small networks and half-spaces, exactly at the points of a grid: no proof where one of them violates."""
     proved = violated = 0

@@ -21,8 +21,8 @@ from tests.verify.cases import SHORT_ATTACK, Engine, Impatient, effort
 from tests.verify.test_frontier import Kept, case, same
 
 pytest.importorskip("ray", reason="Ray is not installed: make engines")
-# warnings are Ray's own; two clusters on one machine would kill each other's workers
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray")]
+# warnings are Ray's own; two clusters on one machine would kill each other's workers, and one takes seconds to begin
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray"), pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,6 @@ def asked(helpers: RayHelpers | None, margin: float = 0.02, **changes):
     return verify(net, prop, settings=limits, replays=[Engine(net)], keeper=keeper, watch=watch, helpers=helpers)
 
 
-@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 def test_the_proof_is_that_of_one_process(nodes: Any, semantics: str) -> None:
@@ -77,7 +76,6 @@ class Killer(threading.Thread):
                     pass
 
 
-@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 def test_a_worker_killed_at_work_costs_a_task(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost, nothing counts twice."""
@@ -102,7 +100,6 @@ def test_a_worker_killed_at_work_costs_a_task(nodes: Any, monkeypatch: pytest.Mo
     assert len(lost) >= 2
 
 
-@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 def test_a_node_lost_and_a_node_that_joins(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proof goes on with whoever is there."""
@@ -117,7 +114,6 @@ def test_a_node_lost_and_a_node_that_joins(nodes: Any, monkeypatch: pytest.Monke
         leaving.join()
 
 
-@pytest.mark.thorough
 def test_a_node_that_has_just_died_is_none(nodes: Any) -> None:
     """The cluster takes it for alive for some seconds still."""
     third = nodes.add_node(num_cpus=2, include_dashboard=False, object_store_memory=100 << 20)
@@ -130,7 +126,6 @@ def test_a_node_that_has_just_died_is_none(nodes: Any) -> None:
         assert helpers.count() == 2
 
 
-@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 def test_limits_end_it_and_it_goes_on_from_there(nodes: Any) -> None:
     keeper = Kept(always=False)

@@ -108,6 +108,7 @@ def check_verdict(verdict: Verdict, prop: Property, exact: float, layers: Layers
 # --- verdicts ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_verdicts_agree_with_brute_force() -> None:
     """240 properties of 60 networks, all within 0.05 of their boundary, half of them violated."""
     check_verdicts(range(60))

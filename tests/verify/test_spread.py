@@ -17,7 +17,7 @@ from birdnn.errors import EngineError
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Property
-from birdnn.verify import search, spread, verify
+from birdnn.verify import spread, verify
 from birdnn.verify.bounding import make_bound, root_of
 from birdnn.verify.recording import Recorder
 from birdnn.verify.spread import Errand, Explorer, Piece, Task, deal_boxes
@@ -32,7 +32,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Helpers are asked after a few boxes, and budgets are small, so that small proofs have many tasks."""
     monkeypatch.setattr(spread, "_MOST", 8)
     monkeypatch.setattr(spread, "_LEAST", 8)
-    monkeypatch.setattr(search, "PARTS", 4)
+    monkeypatch.setattr(spread, "PARTS", 4)
     monkeypatch.setattr(spread, "_LOOK_S", 0.0)
 
 

@@ -134,6 +134,7 @@ def exactly(layers: list[tuple[np.ndarray, np.ndarray]], x: tuple[Fraction, ...]
     return h
 
 
+@pytest.mark.thorough
 def test_nothing_is_out_of_reach_that_a_point_reaches() -> None:
     """Random networks, boxes with decimals and open sides, thresholds at the very least value of a grid."""
     decided = touched = 0

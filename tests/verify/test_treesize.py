@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from birdnn.records import Proved
@@ -28,6 +29,7 @@ def test_a_tree_of_one_box_is_counted_exactly() -> None:
     assert estimate_boxes(net, prop, settings=effort(), descents=16) == 1.0
 
 
+@pytest.mark.thorough
 def test_the_mean_of_many_descents_is_the_number_of_boxes() -> None:
     """The estimate is unbiased: 20,000 descents of a small tree come within a few per cent."""
     net, replay = with_replay(random_layers(1, (2, 8, 8, 1), scale=3.0))

@@ -391,7 +391,7 @@ def _halves_unpaid(self: Any, k: int) -> None:
         reach = reach + size @ np.maximum(np.abs(low), np.abs(up))
     slack = np.where(reach <= floats.HUGE, self.engine.gamma * floats._MORE * reach + floats.TINY, np.inf)
     self.slack[k] = slack.T
-    self._append((middle - radius - slack).T, (middle + radius + slack).T)
+    self._append_interval((middle - radius - slack).T, (middle + radius + slack).T)
 
 
 def test_planted_lost_numbers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

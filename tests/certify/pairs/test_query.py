@@ -110,6 +110,7 @@ def _random(draw: Random) -> str:
     return query(2, 2, *ways, *(formula() for _ in range(draw.randrange(1, 3))))
 
 
+@pytest.mark.thorough
 def test_both_readers_mean_the_same(tmp_path: Path) -> None:
     """On random texts: the same variables, and the same points are violations."""
     points = [Fraction(n, 4) for n in (-4, -2, 0, 1, 4)]
