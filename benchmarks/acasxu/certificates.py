@@ -66,8 +66,8 @@ def row(net: Path, prop_path: Path, semantics: Semantics, timeout_s: float, samp
     with tempfile.TemporaryDirectory() as scratch:
         out, begun = Path(scratch) / "certificate.json.gz", time.process_time()
         entry = Certified(prop=prop, verdict=verdict)
-        told = {"semantics": semantics, "assumptions": {}, "tool": "birdnn"}
-        write_bytes(out, certificate_bytes(net, loaded.net.sha256, [entry], **told))  # type: ignore[arg-type]
+        data = certificate_bytes(net, loaded.net.sha256, [entry], semantics=semantics, assumptions={}, tool="birdnn")
+        write_bytes(out, data)
         found |= {
             "outcome": "proved",
             "leaves": sum(proof.leaves for proof in verdict.proofs),

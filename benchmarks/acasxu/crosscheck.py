@@ -16,7 +16,7 @@ from statistics import median
 from benchmarks.acasxu.common import RESULTS, data_folder, short_name
 from benchmarks.common import Table, provenance, stamp
 from birdnn.crosscheck.engines import NAMES
-from birdnn.pipeline.crosschecking import Case, cross_checked, disagreement, require_engines
+from birdnn.pipeline.crosschecking import Inquiry, cross_checked, disagreement, require_engines
 from birdnn.pipeline.load import load_network, load_property
 from birdnn.records import EngineAnswer, Unwatched
 from birdnn.verify import SearchSettings, verify
@@ -88,8 +88,8 @@ def asked(onnx: Path, prop_path: Path, engines: Sequence[str], limit_s: float) -
     begun = time.monotonic()
     verdict = verify(loaded.net, prop, settings=SearchSettings(timeout_s=limit_s), replays=loaded.replays)
     spent = time.monotonic() - begun
-    case = Case(loaded=loaded, prop=prop, verdict=verdict, timeout_s=limit_s, seed=0, watch=Unwatched())
-    return cross_checked(case, engines, spent)
+    inquiry = Inquiry(loaded=loaded, prop=prop, verdict=verdict, timeout_s=limit_s, seed=0, watch=Unwatched())
+    return cross_checked(inquiry, engines, spent)
 
 
 def summary(rows: Sequence[dict[str, str]]) -> str:

@@ -116,8 +116,8 @@ def compiled(threads: int) -> Callable[[Network, SearchSettings], CrownBound]:
 def row(name: str, boxes: str, split: str, *seconds: float) -> str:
     """One line of the table, of processor seconds in three forms and wall seconds of one and of two threads."""
     by_torch_s, plain_s, split_s, one_s, two_s = seconds
-    cells = name, boxes, f"{by_torch_s:.2f}", f"{plain_s:.2f}", f"{by_torch_s / plain_s:.1f}"
-    cells = *cells, split, f"{split_s:.2f}", f"{plain_s / split_s:.1f}"
+    boxed = name, boxes, f"{by_torch_s:.2f}", f"{plain_s:.2f}", f"{by_torch_s / plain_s:.1f}"
+    cells = *boxed, split, f"{split_s:.2f}", f"{plain_s / split_s:.1f}"
     return "| " + " | ".join((*cells, f"{one_s:.2f}", f"{two_s:.2f}", f"{one_s / two_s:.2f}")) + " |"
 
 

@@ -108,7 +108,7 @@ def row(run: Run, report: PropertyRepair, version: str) -> str:
         f"{ties}{f' ({version})' if version else ''}",
         report.result,
         report.behaviour_kept or "not judged",
-        f"{report.wall_s:.0f} of {report.timeout_s:.0f}",
+        f"{report.wall_s:.0f} of {report.request.timeout_s:.0f}",
         share,
         moved,
         size,

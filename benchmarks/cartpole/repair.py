@@ -45,7 +45,7 @@ def main() -> None:
             request = RepairRequest(
                 net=net,
                 props=(prop,),
-                domain=where,  # type: ignore[arg-type]
+                domain=where,
                 out=options.folder / f"{name}, {where if where != domain else 'domain'}",
                 timeout_s=options.timeout,
             )

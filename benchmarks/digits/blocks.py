@@ -87,7 +87,7 @@ def run(case: int, formula: str, nets: dict[tuple[str, int], Network]) -> dict[s
 
 def rank(net: Network, images: Images, name: str, formula: str, seed: int) -> int:
     """Of a block among those that are judged."""
-    settings = SpectrumSettings(formula=formula, radius=RADIUS)  # type: ignore[arg-type]
+    settings = SpectrumSettings(formula=formula, radius=RADIUS)
     found = localize_blocks(net, partition(net), images.x, images.y, settings=settings, seed=seed)
     return 1 + [entry.name for entry in found.ranking()].index(name)
 

@@ -130,8 +130,8 @@ def told(entry: MethodResult | None) -> dict[str, object]:
     if entry is None:
         return dict.fromkeys(("agreement", "mae", "values", "epochs", "seconds", "architecture"), "")
     return {
-        "agreement": f"{entry.kept.decision_agreement:.4f}",
-        "mae": f"{entry.kept.mae:.4g}",
+        "agreement": f"{entry.decision_agreement:.4f}",
+        "mae": f"{entry.mae:.4g}",
         "values": entry.values,
         "epochs": entry.epochs,
         "seconds": f"{entry.seconds:.1f}",
