@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from birdnn.cli.began import BEGAN
 from birdnn.cli.blocks import Formula
 from birdnn.cli.progress import TerminalWatch
 
@@ -72,7 +73,7 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
             epochs=30 if options.epochs is None else options.epochs,
         )
         request = RepairRequest(**{**said, "blocks": blocks, "decision": "argmax"})
-        outcome = repair_blocks(request, watch=watch)
+        outcome = repair_blocks(request, watch=watch, began=BEGAN.get())
         if request.report and outcome.report is not None:
             from birdnn.cli.finish import result_is_on_disk
             from birdnn.cli.reporting import make_report

@@ -20,7 +20,7 @@ from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.case import Asked, Case, Points, Subject
 from birdnn.pipeline.certifying import Decided, certificate_obstacle, certify, unwritten_note, verdict_without_proof
 from birdnn.pipeline.claims import is_chain
-from birdnn.pipeline.clock import Clock, Deadline, remaining_limit
+from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.crosschecking import Inquiry, contradicting_witness, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import description_fields, measured_fields, outcome_remarks
 from birdnn.pipeline.device import device_for
@@ -101,9 +101,7 @@ class _Repair:
     """One command."""
 
     def __init__(self, request: RepairRequest, watch: Watch, settings: RepairSettings, began: float | None) -> None:
-        timeout = remaining_limit(request.timeout_s, began)
-        if request.report and math.isfinite(timeout):  # whoever makes the page of this result has to hold the limit too
-            timeout -= settings.page_of(timeout)
+        timeout = settings.limit_of(request, began)
         # what comes after the search, measuring and writing, has to fit into the limit as well
         reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
         self.clock = Clock(timeout_s=timeout, reserve_s=reserve, watch=watch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from birdnn.pipeline.labelled import (
     require_apart,
     require_failing,
 )
+from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import (
     Accuracy,
     BlockLocalisation,
@@ -60,11 +60,16 @@ from birdnn.sample import evaluate
 
 
 def repair_blocks(
-    request: RepairRequest, *, watch: Watch | None = None, settings: BlockSettings | None = None
+    request: RepairRequest,
+    *,
+    watch: Watch | None = None,
+    settings: BlockSettings | None = None,
+    began: float | None = None,
 ) -> ExampleRepair:
     """Repair one block of a classifier by labelled examples; the result lies in the request's folder.
 
-    On interruption or at the time limit the best network so far is on disk.
+    On interruption or at the time limit, which counts from now or since ``began`` on the monotonic clock, the best
+    network so far is on disk.
 
     Raises:
         InputError: a file is unusable, the network has no blocks, no example fails, or the block cannot be replaced.
@@ -72,7 +77,7 @@ def repair_blocks(
     """
     if request.blocks is None:
         raise MismatchError("--method blocks needs --data and --val: labelled examples as .npz")
-    return _BlockRepair(request, request.blocks, watch or Unwatched(), settings).run()
+    return _BlockRepair(request, request.blocks, watch or Unwatched(), settings, began).run()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +103,14 @@ class _BlockRepair:
     """One command."""
 
     def __init__(
-        self, request: RepairRequest, asked: BlockRequest, watch: Watch, settings: BlockSettings | None
+        self,
+        request: RepairRequest,
+        asked: BlockRequest,
+        watch: Watch,
+        settings: BlockSettings | None,
+        began: float | None,
     ) -> None:
-        self.clock = Clock(timeout_s=math.inf if request.timeout_s is None else request.timeout_s, watch=watch)
+        self.clock = Clock(timeout_s=RepairSettings().limit_of(request, began), watch=watch)
         self.request, self.asked, self.watch = request, asked, watch
         # before the folder is touched, as nothing can come of it
         if network_kind(request.net) != "onnx":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
+from birdnn.pipeline.clock import remaining_limit
+from birdnn.records import RepairRequest
 from birdnn.repair import AllLayersSettings, FinetuneSettings, LinearSettings, RetrainSettings
 from birdnn.verify import AttackSettings
 
@@ -145,6 +148,12 @@ class RepairSettings:
     region_points: int = 100_000
     held_out_points: int = 400_000
     neighbours: int = 100
+
+    def limit_of(self, request: RepairRequest, began: float | None) -> float:
+        """Seconds that a repair has: of the request's limit, since ``began``, without what is left to the page."""
+        timeout = remaining_limit(request.timeout_s, began)
+        # whoever makes the page of this result has to hold the limit too
+        return timeout - self.page_of(timeout) if request.report and math.isfinite(timeout) else timeout
 
     def page_of(self, timeout_s: float) -> float:
         """Seconds of a limit that are left to the page: drawing takes its time however short the limit is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ import pytest
 import torch
 
 from birdnn.blocks import partition
+from birdnn.cli.began import BEGAN
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import layers_to_onnx
+from birdnn.pipeline import repairing_blocks
+from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.repairing_blocks import repair_blocks
+from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import BlockRequest, Progress, RepairRequest
 from birdnn.repair.blocks import BlockSettings
 from birdnn.report.schemas import schemas
@@ -305,6 +310,32 @@ def test_a_time_limit(call: Call, folder: Path, tmp_path: Path) -> None:
     page = Seen.of((tmp_path / "out" / "report.html").read_text()).text
     assert "Not repaired" in page
     assert "None of them was judged" in page
+
+
+def test_loading_counts_and_the_page_has_its_time(
+    call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = []
+
+    def seen(**said: Any) -> Clock:
+        clocks.append(Clock(**said))
+        return clocks[-1]
+
+    monkeypatch.setattr(repairing_blocks, "Clock", seen)
+    files = ("--data", folder / "repair.npz", "--val", folder / "val.npz", "--out", tmp_path / "out")
+    before = BEGAN.set(time.monotonic() - 100.0)
+    try:
+        result = call("repair", "--net", folder / "net.onnx", "--method", "blocks", *files, "--timeout", 90, "--report")
+    finally:
+        BEGAN.reset(before)
+    assert "The time limit ended it." in " ".join(result.out.split()), result.err
+    asked = replace(_asked(folder, tmp_path / "out"), timeout_s=90.0)
+    for request in (asked, replace(asked, report=True)):
+        repair_blocks(request, watch=_Stopping("judging"), began=time.monotonic() - 30.0)
+    late, alone, paged = (clock.timeout_s for clock in clocks)
+    assert late == 0.0
+    assert 59.0 < alone <= 60.0
+    assert paged == pytest.approx(alone - RepairSettings().page_of(alone), abs=1.0)
 
 
 @pytest.mark.parametrize(
