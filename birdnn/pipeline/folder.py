@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from birdnn.formats.files import remove_abandoned, require_folder, same_file, st
 from birdnn.formats.nnet import read_nnet
 from birdnn.formats.together import Together
 from birdnn.network import Network
-from birdnn.records import RepairRequest
+from birdnn.records import COMPARED, RepairRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,12 @@ class ResultFolder:
         asked = self.request
         suites = () if asked.suite is None else (Path(asked.suite),)
         domains = (asked.domain,) if isinstance(asked.domain, Path) else ()
-        examples = (path for path in (asked.data, asked.test) if path is not None)
+        learnt = () if asked.blocks is None else (asked.blocks.data, asked.blocks.val, asked.blocks.test)
+        examples = (path for path in (asked.data, asked.test, *learnt) if path is not None)
         inputs = (asked.net, *asked.props, *asked.keep, *asked.points, *domains, *suites, *examples)
         # all that some outcome may write: which one it is going to be nobody knows yet
-        names = {path.name for path in (self.draft, *self._result_paths(), self.page)}
+        compared = self._compared_paths() if asked.blocks is not None and asked.blocks.compare else ()
+        names = {path.name for path in (self.draft, *self._result_paths(), *compared)}
         require_folder(self.path, names, inputs)
 
     @contextmanager
@@ -100,7 +103,7 @@ class ResultFolder:
         # tells an earlier repair's attempt, which stays, from ours, which goes
         older = self.attempt.stat().st_mtime_ns if self.attempt.exists() else None
         try:
-            for path in (*self._result_paths(), self.page):
+            for path in (*self._result_paths(), *self._compared_paths()):
                 remove_abandoned(path)
             yield together
         except OutputError as error:
@@ -120,7 +123,7 @@ class ResultFolder:
 
     def _leftovers_note(self) -> str:
         """What a repair that cannot be written leaves."""
-        there = ", ".join(path.name for path in self._result_paths() if path.exists())
+        there = ", ".join(path.name for path in self._earlier_paths() if path.exists())
         older = f", and what an earlier one left is as it was: {there}" if there else ""
         return f"no network, report or certificate of this repair is there{older}"
 
@@ -150,7 +153,7 @@ class ResultFolder:
 
     def replaced(self) -> tuple[str, ...]:
         """What an earlier repair left there, in a sentence: the result takes its place, or it goes."""
-        there = ", ".join(path.name for path in (*self._result_paths(), self.page) if path.exists())
+        there = ", ".join(path.name for path in self._earlier_paths() if path.exists())
         return (f"What an earlier repair had left in the folder is gone: {there}.",) if there else ()
 
     def write_draft(self, net: Network) -> Path:
@@ -173,8 +176,9 @@ class ResultFolder:
         try:
             # with a repaired network there they speak about that, and stay until this repair has a result
             if self.attempt.exists() and not self.network.exists():
-                for old in (self.report, self.page, self.certificate):
-                    old.unlink(missing_ok=True)  # it speaks of the attempt that is replaced now
+                # they speak of the attempt that is replaced now; the report last, as it names some of the others
+                for old in (*self._earlier_compared(), self.page, self.certificate, self.report):
+                    old.unlink(missing_ok=True)
             # a rename: whoever is killed here leaves the old attempt or the new one, whole
             self.draft.replace(self.attempt)
         except OSError as error:
@@ -206,22 +210,38 @@ class ResultFolder:
         Raises:
             OutputError: they cannot; everything is as it was before.
         """
-        for path in (*self._result_paths(), self.page):
+        earlier = self._earlier_paths()
+        for path in earlier:
             self._require_no_input(path)
         # what is written anew may be among them: `commit` moves the old ones aside first, then the new ones in
-        together.drop(self.page, *self._result_paths())
+        together.drop(*earlier)
         together.commit()
 
     def _require_no_input(self, path: Path) -> None:
         if same_file(path, self.request.net):
             raise OutputError(str(path), "the input is never overwritten; name another folder")
 
+    def _earlier_paths(self) -> tuple[Path, ...]:
+        """What an earlier repair may have left, there or not; without what is somebody else's for all we know."""
+        return (*self._result_paths(), *self._earlier_compared())
+
     def _result_paths(self) -> tuple[Path, ...]:
-        """Everything that one repair or another may leave, but for the page."""
-        # an NNet file has an ONNX copy beside it
-        kinds = dict.fromkeys((network_kind(self.request.net), "onnx"))
-        networks = (self._path_called(word, kind) for word in ("repaired", "attempt") for kind in kinds)
-        return (*networks, self.certificate, self.report)
+        """Everything that one repair or another may leave, but for the networks of methods that it compared."""
+        # of either kind: an NNet file has an ONNX copy beside it, and one of this name may have been repaired before
+        networks = (self._path_called(word, kind) for word in ("repaired", "attempt") for kind in ("onnx", "nnet"))
+        return (*networks, self.certificate, self.report, self.page)
+
+    def _compared_paths(self) -> tuple[Path, ...]:
+        return tuple(map(self.compared, COMPARED))
+
+    def _earlier_compared(self) -> tuple[Path, ...]:
+        """Networks of compared methods that the report there tells of: of others of such a name nobody knows whose."""
+        try:
+            methods = json.loads(self.report.read_bytes())["blocks"]["methods"]
+            told = {Path(method["out"]).name for method in methods if method["out"]}
+        except (OSError, ValueError, TypeError, LookupError, RecursionError):
+            return ()  # there is none, it is no report, or one of another kind of repair
+        return tuple(path for path in self._compared_paths() if path.name in told)
 
     def _stem(self) -> str:
         return stem_and_kind(self.request.net)[0]

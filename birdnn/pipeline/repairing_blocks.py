@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,7 +141,7 @@ class _BlockRepair:
         examples, seed, over = self.files[0].examples, self.request.seed, self.clock.over
         found = judge_blocks(self.classifier, examples, self.asked, seed=seed, watch=self.watch, over=over)
         repairer = BlockRepairer(self.net, self._training_data(), self.settings, seed, self._report_training)
-        begun = time.monotonic()
+        begun = self.clock.now()
         block, why = self._choose_block(found, repairer)
         best, slots = self._search_candidates(repairer, block, begun)
         if self.asked.compare and not self.clock.over():
@@ -220,12 +219,12 @@ class _BlockRepair:
             imitating = repairer.whole("imitation", imitate=True)
             yield "imitation", "all weights, towards right examples (BIRDNN)", imitating
 
-        begun = time.monotonic()
+        begun = self.clock.now()
         for name, changes, candidate in ways():
             free = sum(value.numel() for value in candidate.values.values())
             self._book_method(name, changes, free, candidate, begun)
             # anew for each way, what was measured and written left out
-            begun = time.monotonic()
+            begun = self.clock.now()
             if self.clock.over():
                 break
 
@@ -271,7 +270,7 @@ class _BlockRepair:
                 changes=changes,
                 values=values,
                 epochs=candidate.epochs,
-                seconds=time.monotonic() - begun,
+                seconds=self.clock.now() - begun,
                 accuracy={f.record.role: f.accuracy(y) for f, y in zip(self.files, answers, strict=True)},
                 decision_agreement=kept.decision_agreement,
                 mae=kept.mae,
@@ -331,7 +330,9 @@ class _BlockRepair:
             graph=None if best is None else graph_change(self.request.net, self.folder.attempt),
         )
         net = self.classifier.loaded.net
-        report = str(self.folder.report) if best is not None or self.request.report else None
+        # also beside networks that were compared alone: else what lies there would belong to nothing
+        written = best is not None or self.request.report or bool(self.together.asked)
+        report = str(self.folder.report) if written else None
         outcome = ExampleRepair(
             result=result,
             request=self.request,
@@ -360,8 +361,6 @@ class _BlockRepair:
         if outcome.report is not None:
             write_record(outcome, Path(outcome.report), self.together.add)
             self.folder.settle(self.together)
-        else:
-            self.together.commit()  # the networks that were compared
         return outcome
 
     def _named_methods(self, *, repaired: bool) -> tuple[MethodResult, ...]:

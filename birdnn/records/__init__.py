@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from birdnn.records.behaviour import Ground, KeptAt, KeptWord, RuleBy, Tied
 from birdnn.records.blocks import (
+    COMPARED,
     FORMULAS,
     Accuracy,
     BlockLocalisation,
@@ -156,6 +157,7 @@ from birdnn.records.verdicts import NetworkFile, PropertyVerdict, VerifyOutcome,
 __all__ = [
     "AIM",
     "ARITHMETIC",
+    "COMPARED",
     "CONTRADICTION",
     "EXECUTION",
     "FORMULAS",

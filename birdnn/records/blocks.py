@@ -245,6 +245,10 @@ class MethodResult:
     out: Annotated[str | None, Said("Absolute path of its network; null where it changed nothing.")] = None
 
 
+COMPARED = "block weights", "layer", "network", "network longer", "imitation"
+"""Names of the methods beside ``"blocks"``; each leaves a network."""
+
+
 @publishes("PlaceModel", "node before after shares")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceInBlock:

@@ -20,9 +20,10 @@ from birdnn.errors import MismatchError
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline import repairing_blocks
 from birdnn.pipeline.clock import Clock
+from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import BlockRequest, Progress, RepairRequest
+from birdnn.records import COMPARED, BlockRequest, Progress, RepairRequest
 from birdnn.repair.blocks import BlockSettings
 from birdnn.report.schemas import schemas
 from tests.classifiers import classifier, hard, quarters, stored, trained
@@ -163,6 +164,20 @@ def test_weights_that_another_block_reads_stay(folder: Path, tmp_path: Path) -> 
         changed = {name for name in before if after.get(name) != before[name]}
         assert changed, method.name
         assert changed <= {"layer1.conv1.weight", "layer1.conv2.weight", "layer1.conv2.bias"}, method.name
+
+
+@pytest.mark.thorough
+def test_networks_that_were_compared_have_a_report_and_go_with_it(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    outcome = repair_blocks(_asked(folder, out, block="layer1", compare=True))
+    assert {method.name for method in outcome.blocks.methods} == {"blocks", *COMPARED}
+    assert {path.name for path in out.glob("net.*")} >= {
+        ResultFolder(outcome.request).compared(n).name for n in COMPARED
+    }
+    (out / "net.mine.onnx").write_bytes(b"mine")
+    again = repair_blocks(_asked(folder, out, block="layer1"))
+    assert {path.name for path in out.iterdir()} == {"net.mine.onnx", "repair.json", Path(str(again.out)).name}
+    assert any("net.network_longer.onnx" in note for note in again.notes)
 
 
 def test_a_search_of_no_epochs_repairs_nothing(folder: Path, tmp_path: Path) -> None:
