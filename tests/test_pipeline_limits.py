@@ -9,20 +9,22 @@ import types
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from birdnn.formats.files import pack_gzip
-from birdnn.pipeline import certifying, deciding, judging
+from birdnn.pipeline import certifying, deciding, judging, repairing
 from birdnn.pipeline.clock import Clock, Deadline, no_deadline, remaining_limit
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.fresh_samples import sample_afresh
-from birdnn.pipeline.judging import Effort, decide_all, make_hunter
+from birdnn.pipeline.judging import Attempt, Effort, decide_all, make_hunter
 from birdnn.pipeline.localising import localise_violated
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
+from birdnn.pipeline.surviving import survivors
 from birdnn.records import CaseFiles, Proved, RepairRequest, Unwatched, Verdict, VerifySettings
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, LastLayer, LinearSettings, RepairTask, Retrain, RetrainSettings
@@ -110,6 +112,29 @@ def test_the_limit_counts_since_the_process_began() -> None:
     assert remaining_limit(5.0) == 5.0
     assert 59.0 < remaining_limit(90.0, time.monotonic() - 30.0) <= 60.0
     assert remaining_limit(5.0, time.monotonic() - 30.0) == 0.0
+
+
+def test_stages_count_on_the_clock_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its zero is: stages that took their beginning from another clock were days long, or ended before."""
+    clocks = []
+
+    def shifted(**said: Any) -> Clock:
+        clocks.append(Clock(**said, now=lambda: time.monotonic() - 1e6))
+        return clocks[-1]
+
+    monkeypatch.setattr(repairing, "Clock", shifted)
+    request = replace(build(tmp_path, "Relu").request(), samples=1000)
+    case = read_case(CaseFiles.of(request))
+    attacked = shifted(timeout_s=20.0, watch=Unwatched())
+    survivors(
+        Attempt(loaded=case.loaded), case.asked, attacked, Effort(boxes=1, seed=0, semantics=case.semantics), 20.0
+    )
+    assert 0 <= attacked.spent["verify"] <= attacked.wall_s()
+    outcome = repair_files(request, settings=replace(FAST, rounds=1, early_rounds=1))
+    clock = clocks[-1]
+    assert {"repair", "verify", "sample"} <= set(clock.spent)
+    assert all(0 <= seconds <= outcome.wall_s for seconds in clock.spent.values())
+    assert all(0 <= tried.seconds <= outcome.wall_s for tried in outcome.tried)
 
 
 def test_reading_and_loading_count(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -154,7 +153,7 @@ class Candidates:
         self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int, left_s: float
     ) -> tuple[Attempt | None, Tried]:
         """Train, write, read back, measure what is kept, decide; no attempt where no proof is worth it."""
-        begun, shares = time.monotonic(), self.settings.shares
+        begun, shares = self.clock.now(), self.settings.shares
         net = repairer.propose(evidence, timeout_s=shares.training * self.clock.left_s(), watch=self.clock.watch)
         self.clock.book("repair", begun)
         # read back before anything is judged: writing rounds to the file's type, and a proof is to speak about the file
@@ -190,7 +189,7 @@ class Candidates:
             method=stage.name,
             result=self._result_word(attempt),
             kept=kept,
-            seconds=time.monotonic() - begun,
+            seconds=self.clock.now() - begun,
             boxes=0 if attempt is None else sum(answer.verdict.boxes for answer in attempt.answers.values()),
             answers={} if attempt is None else {name: attempt.guarantee(name) for name in attempt.answers},
         )

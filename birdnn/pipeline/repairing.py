@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -339,7 +338,7 @@ class _Repair:
 
     def _violated_still(self, loaded: Loaded, subject: Subject, was: Violated) -> Answer | None:
         """Where the input that violates the property on the original does so on the result, when run there."""
-        begun = time.monotonic()
+        begun = self.clock.now()
         judge = Judge(loaded.net.with_values({}).float(), subject.prop, loaded.replays, source=loaded.net)
         witness = judge.replayed(torch.tensor(was.witness.x))
         spent = self.clock.book("verify", begun)
@@ -364,7 +363,7 @@ class _Repair:
 
     def _measure(self, best: Attempt, repair_set: dict[str, Tensor]) -> Measured:
         self.watch.update(Progress(phase="measuring what changed"))
-        begun = time.monotonic()
+        begun = self.clock.now()
         proved = frozenset(n for n in best.answers if best.guarantee(n) == "proved")
         violated = frozenset(s.prop.name for s in self.asked if self.before[s.prop.name].guarantee != "proved")
         points = {
@@ -384,7 +383,7 @@ class _Repair:
         """How far the network can be from the original; None where no domain says where."""
         if self.case.corners is None or self.case.loaded.net.graph.label:
             return None
-        begun, deadline = time.monotonic(), self.clock.stage(self.settings.shares.preserving)
+        begun, deadline = self.clock.now(), self.clock.stage(self.settings.shares.preserving)
         closeness = self._closeness()
         found = closeness.preserved(best.loaded, best.bounded, self._make_hunter(deadline.over), deadline.over)
         if found is not None and (told := closeness.contradiction(best.loaded, found)):
@@ -434,7 +433,7 @@ class _Repair:
 
     def _nothing_to_repair(self) -> PropertyRepair:
         """Every property is proved on the original; samples may contradict that too."""
-        begun = time.monotonic()
+        begun = self.clock.now()
         proved = frozenset(name for name, answer in self.before.items() if answer.guarantee == "proved")
         contradicted = self._sample_afresh(self.case.loaded, proved)
         self.clock.book("sample", begun)

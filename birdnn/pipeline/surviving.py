@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -67,7 +66,7 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
             left_s = limit_s - clock.wall_s()
             seconds = left_s if math.isinf(left_s) else max(0.0, left_s) * LIMIT_SHARE / (len(todo) - place)
         clock.watch.update(Progress(phase=f"attacking {subject.prop.name}, which is not proved"))
-        begun = time.monotonic()
+        begun = clock.now()
         answer = attempt.answers.get(subject.prop.name)
         verdict = _attack_property(attempt.loaded, subject, replace(effort, seconds=seconds), clock, rounds)
         spent = clock.book("verify", begun) + (0.0 if answer is None else answer.verify_s)
