@@ -236,7 +236,7 @@ def test_float32_is_float32_on_a_device(second_device: SecondDevice) -> None:
     try:
         for place in places:
             place.allow_tf32 = True
-        assert device_for("cuda", None) == "cuda"
+        assert device_for("cuda") == "cuda"
         assert not any(place.allow_tf32 for place in places)
     finally:
         for place, was in zip(places, before, strict=True):
@@ -248,7 +248,7 @@ def test_emulated_float64_is_refused(second_device: SecondDevice, monkeypatch: p
     large = network_from_layers(random_layers(0, (10, 1500, 1500, 2)))
     monkeypatch.setenv("CUBLAS_EMULATE_DOUBLE_PRECISION", "1")
     with pytest.raises(InputError, match="CUBLAS_EMULATE_DOUBLE_PRECISION is set"):
-        device_for("cuda", None)
+        device_for("cuda")
     assert device_for("auto", large) == "cpu"
     monkeypatch.setenv("CUBLAS_EMULATE_DOUBLE_PRECISION", "0")
     assert device_for("auto", large) == "cuda"
@@ -262,6 +262,8 @@ def test_auto_chooses_a_device_where_the_network_is_large(second_device: SecondD
     assert (device_for("auto", large), device_for("auto", small)) == ("cuda", "cpu")
     assert (device_for("cpu", large), device_for("cuda", small)) == ("cpu", "cuda")
     assert device.multiplications(large) > PAYS > device.multiplications(small)
+    # of a query about several networks: whichever is named first
+    assert (device_for("auto", small, large), device_for("auto", small, small)) == ("cuda", "cpu")
 
 
 def test_auto_asks_for_no_device_where_none_pays(monkeypatch: pytest.MonkeyPatch) -> None:

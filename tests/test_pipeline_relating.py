@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from birdnn.network import Network
 from birdnn.pipeline import relating
 from birdnn.pipeline.relating import falsify_related, verify_related
 from birdnn.records import Proved, Unknown, VerifyOutcome, VerifySettings, Violated, Witness
+from birdnn.verify import SearchSettings
 from tests.queries import apart, query, same
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
@@ -251,6 +253,35 @@ def test_a_run_that_violates_by_rounding_refutes_no_slope(tmp_path: Path, monkey
     monkeypatch.setattr(relating, "cover_region", lambda *_, **__: Unknown(reason="timeout", boxes=7))
     outcome = decided(tmp_path, {"f": net}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=50.0))
     assert isinstance(outcome.verdicts[0].verdict, Proved)
+
+
+def test_slopes_of_all_regions_have_half_of_the_time_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    def covered(*_: object, settings: SearchSettings, **__: object) -> Proved:
+        limits.append(settings.timeout_s)
+        time.sleep(0.4)
+        return Proved(boxes=1, arithmetic="")
+
+    monkeypatch.setattr(relating, "cover_region", covered)
+    net = network_from_layers([(np.abs(w), b) for w, b in layers(5, (2, 6, 1))], "LeakyRelu", alpha=0.1)
+    order = ["(== X_f[1] X_g[1])", "(>= X_g[0] -1.0)", "(<= X_g[0] X_f[0])", "(or (<= X_f[1] -0.5) (>= X_f[1] 0.5))"]
+    text = query(2, 1, *order, "(< Y_f[0] Y_g[0])", like="equal-to f")
+    assert isinstance(decided(tmp_path, {"f": net}, text).verdicts[0].verdict, Proved)
+    first, second = limits
+    assert 9.0 < first < 10.0
+    assert second <= first - 0.4
+
+
+def test_a_memory_limit_is_no_machine_without_memory(tmp_path: Path) -> None:
+    """By difference and by slopes: it said that the machine has too little, where the user's own limit was reached."""
+    made = layers(3, (3, 12, 12, 2))
+    nets = {"f": network_from_layers(made, "Tanh"), "g": network_from_layers(layers(4, (3, 12, 12, 2)), "Tanh")}
+    outcome = decided(tmp_path, nets, query(3, 2, *same(3), apart(2, 4.5)), memory_gib=1e-6)
+    verdict = outcome.verdicts[0].verdict
+    assert isinstance(verdict, Unknown)
+    assert (verdict.reason, verdict.open_boxes > 0) == ("memory", True)
+    assert "memory ran out" not in " ".join(outcome.notes)
 
 
 def test_numbers_beside_the_file_make_another_network(tmp_path: Path) -> None:

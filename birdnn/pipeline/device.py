@@ -7,18 +7,13 @@ multiply-add (`docs/soundness.md`). Draws come from generators on the CPU, so th
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+
+import torch
 
 from birdnn.errors import InputError
-from birdnn.later import later
 from birdnn.network import Network
 from birdnn.records import AskedDevice, Device
 from birdnn.sample.pieces import multiplications
-
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = later("torch")
 
 PAYS = 1e6
 """Multiplications of one evaluation from which on ``auto`` takes a graphics device. Networks of less are bounded by
@@ -28,13 +23,14 @@ are attacked and trained in batches that are over before a device has started on
 _EMULATED = "CUBLAS_EMULATE_DOUBLE_PRECISION"
 
 
-def device_for(asked: AskedDevice, net: Network | None) -> Device:
-    """Where to compute for a network; ``auto`` is the CPU where no device is usable, or none pays.
+def device_for(asked: AskedDevice, *nets: Network) -> Device:
+    """Where to compute for networks that are evaluated together; ``auto`` is the CPU where no device is usable, or none
+    pays.
 
     Raises:
         InputError: ``cuda`` was asked for, and cannot be used.
     """
-    if asked == "cpu" or (asked == "auto" and (net is None or multiplications(net) < PAYS)):
+    if asked == "cpu" or (asked == "auto" and sum(map(multiplications, nets)) < PAYS):
         return "cpu"
     reason = cuda_obstacle()
     if reason and asked == "cuda":

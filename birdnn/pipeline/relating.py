@@ -159,7 +159,7 @@ class _Related:
         # before networks are read, which take longer
         relations = [(path, _read_relation(path)) for path in prop_paths]
         self.nets = {name: load_network(path) for name, path in nets.items()}
-        self.device = device_for(settings.device, next(iter(self.nets.values())).net)
+        self.device = device_for(settings.device, *(loaded.net for loaded in self.nets.values()))
         self.semantics = query_semantics([relation.prop for _, relation in relations], settings.semantics)
         if self.semantics == "float32":
             for loaded in self.nets.values():
@@ -295,7 +295,7 @@ class _Related:
         # one that violates by rounding alone refutes no statement over the reals
         if isinstance(found, Violated) and found.witness.exactly is not False:
             return found
-        boxes, bound = 0, _slope_bound(slope, limits)
+        boxes, bound, half = 0, _slope_bound(slope, limits), self.clock.search.part(0.5)
         if bound is None:
             return Unknown(reason="precision", boxes=0)
         for region in slope.regions:
@@ -303,7 +303,7 @@ class _Related:
                 bound,
                 region,
                 2 * slope.net.n_outputs,
-                settings=replace(limits, timeout_s=self.clock.left_s() / 2, max_boxes=_SLOPE_BOXES),
+                settings=replace(limits, timeout_s=half.left_s(), max_boxes=_SLOPE_BOXES),
                 watch=self.watch,
                 phase=f"proving {prop.name} by slopes",
             )

@@ -91,7 +91,7 @@ def _flint() -> tuple[bool, str, str]:
 def _cuda() -> tuple[bool, str, str]:
     """A proof on the device, all steps of it."""
     try:
-        device = device_for("cuda", None)
+        device = device_for("cuda")
     except InputError as error:
         return False, str(error), GET_CUDA
     name = torch.cuda.get_device_name()

@@ -54,9 +54,9 @@ def verdict_remark(name: str, verdict: Verdict) -> str:
             rest = "; another input violates there" if reason == "not_executed" else rest
             who = " and ".join(witness.replayed_by)
             return f"{name} is violated when {who} runs it; over the reals this input does not violate{rest}."
-        # Raised by an allocation (`birdnn.verify.search`), where no boxes are kept; the limit of the search keeps its
-        # open ones.
-        case Unknown(reason="memory", undecided=None):
+        # Raised by an allocation (`birdnn.verify.search`), after which no boxes are known; the limit of the search
+        # counts its open ones.
+        case Unknown(reason="memory", open_boxes=0):
             return (
                 f"{name}: memory ran out, and smaller batches did not help: it takes a machine or a --device with more."
             )
