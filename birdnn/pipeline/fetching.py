@@ -39,6 +39,7 @@ def fetch_files(
     for folder in dict.fromkeys((request.to / name).parent for name in missing):
         require_folder(folder, [Path(name).name for name in missing if (request.to / name).parent == folder], ())
     brought = dict(_bring_files(_chosen_source(dataset, request), missing, request.to, watch)) if missing else {}
+    sizes = there | brought
     return FetchOutcome(
         request=request,
         to=str(request.to.resolve()),
@@ -51,12 +52,12 @@ def fetch_files(
             FetchedFile(
                 name=name,
                 sha256=known,
-                size=there.get(name) or brought[name],
+                size=sizes[name],
                 state="present" if name in there else "fetched",
             )
             for name, known in checksums.items()
             # an interrupted command tells of what it has brought, and exits without an error
-            if name in there or name in brought
+            if name in sizes
         ),
         wall_s=time.monotonic() - started,
         interrupted=watch.stopped() and len(brought) < len(missing),
