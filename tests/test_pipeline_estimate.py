@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,20 @@ def test_interrupted_while_splitting(request_of: EstimateRequest) -> None:
     (entry,) = outcome.properties
     assert outcome.interrupted
     assert (entry.n, entry.rare) == (50_000, None)
+
+
+@pytest.mark.parametrize("more", [{}, {"anytime": True, "epsilon": 0.2}, {"anytime": True, "epsilon": 0.05}])
+@pytest.mark.parametrize("scenario", [False, True])
+def test_all_statements_share_delta(request_of: EstimateRequest, scenario: bool, more: dict[str, Any]) -> None:
+    """An interval and a bound inside of it, each with all of delta, erred with one and a half of it."""
+    asked = replace(request_of, splitting=False, samples=500, scenario=scenario, attempts=3, **more)
+    outcome = estimate_files(replace(asked, epsilon=more.get("epsilon", 0.4)))
+    (entry,) = outcome.properties
+    # where the bound errs the interval does as well, which is one of the statements then
+    assert entry.bound.epsilon >= entry.interval.upper * (1 - 1e-9)
+    errors = [1 - entry.interval.confidence, *(each.delta for each in entry.surrogates)]
+    assert len(errors) == 1 + scenario
+    assert sum(errors) == pytest.approx(asked.delta / asked.attempts)
 
 
 @pytest.mark.gpu

@@ -92,7 +92,7 @@ def replayed_witness(loaded: Loaded, prop: Property, points: torch.Tensor) -> Wi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SampleSize:
-    """How many draws, and what they shall show: `epsilon` at this statement's `delta`; None: whatever comes out."""
+    """How many draws, and what they shall show: `epsilon` at this bound's `delta`; None: whatever comes out."""
 
     n: int
     epsilon: float | None
@@ -117,6 +117,8 @@ class _Estimation:
         # the union bound: nothing is assumed about how the statements depend on each other
         statements = len(self.subjects) * request.attempts * (2 if request.scenario else 1)
         self.delta = shared_delta(request.delta, statements)
+        # of a property's interval: the bound is its upper limit, and errs where that does
+        self.one_sided = shared_delta(self.delta, 2)
         for index, subject in enumerate(self.subjects):
             # a measure that does not reach a property is found before the others cost time
             # the generator is made anew below, so that this draw is not missing from the sample
@@ -197,12 +199,12 @@ class _Estimation:
             n = request.samples
         elif epsilon is not None and left is None:
             # the least number that can show epsilon; with violations it takes more, within reason
-            n = zero_violation_samples(epsilon, self.delta) * (_ANYTIME_CAP if request.anytime else 1)
+            n = zero_violation_samples(epsilon, self.one_sided) * (_ANYTIME_CAP if request.anytime else 1)
         else:
             # all samples that the file has
             n = left or 0
         return _SampleSize(
-            n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime
+            n=n if left is None else min(n, left), epsilon=epsilon, delta=self.one_sided, anytime=request.anytime
         )
 
     def _draw_samples(self, tally: Tally, aim: _SampleSize) -> None:
@@ -346,7 +348,7 @@ class _Estimation:
 
 
 def _is_settled(tally: Tally, aim: _SampleSize) -> bool:
-    """Is the bound reached, or known to be missed? Either answer alone is wrong with probability delta at most."""
+    """Is the bound reached, or known to be missed? Each answer is wrong with probability delta at most."""
     if aim.epsilon is None:
         return False
     if may_stop(tally.violations, tally.n, aim.epsilon, aim.delta):
@@ -355,6 +357,7 @@ def _is_settled(tally: Tally, aim: _SampleSize) -> bool:
 
 
 def _confidence_interval(tally: Tally, aim: _SampleSize) -> Interval:
-    limits = anytime_interval if aim.anytime else clopper_pearson
-    lower, upper = limits(tally.violations, tally.n, aim.delta) if tally.n else (0.0, 1.0)
-    return Interval(lower=lower, upper=upper, confidence=1 - aim.delta)
+    """Two-sided: one statement together with the bound, which is its upper side."""
+    limits, delta = anytime_interval if aim.anytime else clopper_pearson, 2 * aim.delta
+    lower, upper = limits(tally.violations, tally.n, delta) if tally.n else (0.0, 1.0)
+    return Interval(lower=lower, upper=upper, confidence=1 - delta)

@@ -103,7 +103,8 @@ class PropertyEstimate:
 class EstimateOutcome(Result):
     """What `birdnn estimate --json` writes.
 
-    Each property's `bound` and `surrogates` hold all together with confidence ``1 - delta``.
+    Each property's `interval`, the `bound` that is its upper limit, and `surrogates` hold all together with confidence
+    ``1 - delta``.
 
     Attributes:
         measure: the printable name that every statement repeats.

@@ -9,11 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.printable import readable
-from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
+from birdnn.records import EstimateOutcome, Interval, PropertyEstimate, RareEvent, Surrogate
 from birdnn.report.tables import add_fact, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW
 from birdnn.report.witnesses import replay_text
-from birdnn.report.words import percent
 
 _SHOWN_INPUTS = 8
 
@@ -26,9 +25,8 @@ def estimate_summary(outcome: EstimateOutcome, width: int = 80) -> RenderableTyp
     table.add_column("samples", justify="right")
     table.add_column("violations", justify="right")
     table.add_column("rate", justify="right")
-    table.add_column(
-        "interval" if not outcome.properties else f"{_confidence_text(outcome.properties[0].bound)} interval"
-    )
+    title = [_confidence_text(1 - entry.interval.confidence) for entry in outcome.properties[:1]]
+    table.add_column(" ".join([*title, "interval"]))
     if wide:
         table.add_column("samples/s", justify="right")
     for entry in outcome.properties:
@@ -82,8 +80,13 @@ def _interval_text(interval: Interval) -> str:
     return f"{probability_text(interval.lower)} .. {upper_bound_text(interval.upper)}"
 
 
-def _confidence_text(bound: PacBound) -> str:
-    return percent(1 - bound.delta)
+def _confidence_text(delta: float) -> str:
+    """The confidence that an error probability leaves, rounded down: what is printed is stated."""
+    lost = 100 * max(delta, 1e-14)  # beyond that a confidence has no digits
+    digits = max(2, -math.floor(math.log10(lost)))
+    # less than float64 knows of it: 1 - 0.999 is a little more than 0.001
+    steps = math.ceil(lost * 10**digits - 1e-6)
+    return f"{100 - steps / 10**digits:.{digits}f} %"
 
 
 def _add_statements(grid: Table, entry: PropertyEstimate) -> None:
@@ -93,7 +96,7 @@ def _add_statements(grid: Table, entry: PropertyEstimate) -> None:
         asked = f"; {entry.asked:g} was asked for" + (" and is reached" if entry.reached else " and not reached")
     stop = ", whenever one stops" if bound.anytime else ""
     share = f"at most {upper_bound_text(bound.epsilon)} of the measure ({bound.measure}) violates it"
-    add_fact(grid, entry.name, f"{share}, confidence {_confidence_text(bound)}{stop}{asked}")
+    add_fact(grid, entry.name, f"{share}, confidence {_confidence_text(bound.delta)}{stop}{asked}")
     if entry.rare is not None:
         add_fact(grid, "  by splitting", _rare_text(entry.rare))
     for surrogate in entry.surrogates:
@@ -128,7 +131,7 @@ def _surrogate_text(surrogate: Surrogate, entry: PropertyEstimate) -> str:
     return (
         f"{where}least value {surrogate.lowest:.3g}, {sign}; below the margin on all but "
         f"{upper_bound_text(surrogate.epsilon)} of the measure ({entry.bound.measure}), "
-        f"confidence {percent(1 - surrogate.delta)}, "
+        f"confidence {_confidence_text(surrogate.delta)}, "
         f"n = {surrogate.n:,}, error {surrogate.error:.3g}"
     )
 
@@ -140,4 +143,6 @@ def _add_shared_confidence(grid: Table, outcome: EstimateOutcome) -> None:
     parts += [f"{request.attempts} attempts"] if request.attempts > 1 else []
     parts += ["bound and surrogate"] if request.scenario else []
     if parts:
-        add_fact(grid, "confidence", f"{percent(1 - request.delta)} for all statements, shared by {', '.join(parts)}")
+        add_fact(
+            grid, "confidence", f"{_confidence_text(request.delta)} for all statements, shared by {', '.join(parts)}"
+        )
