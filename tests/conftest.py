@@ -113,3 +113,25 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def residual(tmp_path: Path) -> Path:
+    """``relu(x0 + x1) + x0``, which is no chain of layers."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    from birdnn.formats.export import model_bytes
+
+    values = {"v": [[1.0], [1.0]], "w": [[1.0], [0.0]]}
+    nodes = [("MatMul", ["X", "v"], "a"), ("Relu", ["a"], "b"), ("MatMul", ["X", "w"], "c"), ("Add", ["b", "c"], "Y")]
+    graph = helper.make_graph(
+        [helper.make_node(op, inputs, [out], name=out) for op, inputs, out in nodes],
+        "residual",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in values.items()],
+    )
+    path = tmp_path / "residual.onnx"
+    path.write_bytes(model_bytes(graph))
+    return path

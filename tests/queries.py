@@ -1,4 +1,4 @@
-"""Queries of VNN-LIB 2.0 about two networks f and g, put together from their assertions."""
+"""Queries of VNN-LIB 2.0: about two networks f and g, put together from their assertions, and about one."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ def apart(m: int, epsilon: float) -> str:
     """Some output of g is further than that from f's."""
     each = (f"(>= Y_g[{j}] (+ Y_f[{j}] {epsilon:.9f})) (<= Y_g[{j}] (- Y_f[{j}] {epsilon:.9f}))" for j in range(m))
     return f"(or {' '.join(each)})"
+
+
+def query_over(element: str) -> str:
+    """A query about one network of two inputs between 0 and 1: its output is at least 5; numbers are of this type."""
+    box = "(>= X[0,0] 0.0) (<= X[0,0] 1.0) (>= X[0,1] 0.0) (<= X[0,1] 1.0)"
+    return (
+        f"(vnnlib-version <2.0>)(declare-network N (declare-input X {element} [1,2])"
+        f"(declare-output Y {element} [1,1]))(assert (and {box}))(assert (>= Y[0,0] 5.0))"
+    )

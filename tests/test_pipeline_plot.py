@@ -17,6 +17,7 @@ from birdnn.pipeline.plotting import plot_line, plot_map
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import NO_CELL, AdvisoryMap, MarginLine, PlotRequest, RepairRequest, VerifySettings
 from tests.cli.conftest import box_property
+from tests.queries import query_over
 
 DATA = Path(__file__).resolve().parent.parent / "birdnn" / "data"
 DEMO, PROP_8 = DATA / "demo.onnx", DATA / "properties" / "prop_8.vnnlib"
@@ -162,6 +163,18 @@ def test_boxes_of_a_search_cover_the_region_of_the_network_that_holds(total: Pat
     size = boxes[:, [1, 3]] - boxes[:, [0, 2]]
     assert size.prod(1).sum() == pytest.approx(1.0)
     assert any("violated for sum.onnx: no boxes" in note for note in outcome.notes)
+
+
+def test_a_query_over_float32_has_no_boxes_of_a_proof_over_the_reals(tmp_path: Path, residual: Path) -> None:
+    """Graphs are proved over the reals where nothing else is said, and runs in float32 are no such function."""
+    real, executed = tmp_path / "real.vnnlib", tmp_path / "executed.vnnlib"
+    for path, element in ((real, "real"), (executed, "float32")):
+        path.write_text(query_over(element))
+    assert mapped(net=residual, prop=real, prove_s=20.0, cells=10).panels[0].boxes is not None
+    outcome = plot_map(PlotRequest(net=residual, prop=executed, prove_s=20.0, cells=10))
+    assert isinstance(outcome.drawn, AdvisoryMap)
+    assert outcome.drawn.panels[0].boxes is None
+    assert "executed is proved without boxes that are recorded" in " ".join(outcome.notes)
 
 
 def test_a_certificate_is_drawn_beside_its_own_network_alone(total: Path, tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def read_pair(request: CompareRequest) -> Pair:
     files = CaseFiles.of(request, net=speaker.path)
     case = read_case(files, loaded=speaker, aimless=True, taken=(DOMAIN,))
     _require_same_units(case, before, after)
-    kinds = {network_semantics(loaded.net, None) for loaded in (before, after)}
+    props = [subject.prop for subject in case.subjects]
+    kinds = {network_semantics(loaded.net, None, props) for loaded in (before, after)}
     return Pair(
         request=request,
         before=before,

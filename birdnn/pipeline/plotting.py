@@ -12,7 +12,7 @@ from birdnn.certify.read import read_proof
 from birdnn.errors import FormatError, MismatchError
 from birdnn.pipeline.claims import network_semantics
 from birdnn.pipeline.facts import versions
-from birdnn.pipeline.load import Loaded, load_network, load_property, property_statement
+from birdnn.pipeline.load import Loaded, header_notes, load_network, load_property, property_statement
 from birdnn.pipeline.mapping import Covers, advisory_map, covers_of, line_through, margin_line
 from birdnn.pipeline.planes import (
     Floats,
@@ -122,6 +122,7 @@ class _Plotting:
             # the suite that was named says the scaling too, where the file has none
             before = replace(before, known=known)
             self.notes.append(f"Inputs, outputs and units are those of {known[1].name} in suite {known[0].name}.")
+            self.notes += header_notes(before, ())
         prop = None if request.prop is None else load_property(request.prop, before, request.units)
         decision = request.decision or ("none" if known is None else known[0].decision)
         self.scene = scene_of(
@@ -269,15 +270,16 @@ class _Plotting:
             limits = SearchSettings(
                 timeout_s=request.prove_s or 0.0,
                 seed=request.seed,
-                semantics=network_semantics(loaded.net, None),
+                semantics=network_semantics(loaded.net, None, [prop]),
                 record=True,
             )
             verdict = verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch)
             if isinstance(verdict, Proved) and verdict.proofs:
                 found[loaded.net.sha256] = covers_of(prop, verdict.proofs)
-            else:
-                word = "violated" if isinstance(verdict, Violated) else "not proved in time"
-                self.notes.append(f"{prop.name} is {word} for {loaded.path.name}: no boxes are drawn there.")
+                continue
+            unproved = "violated" if isinstance(verdict, Violated) else "not proved in time"
+            word = "proved without boxes that are recorded" if isinstance(verdict, Proved) else unproved
+            self.notes.append(f"{prop.name} is {word} for {loaded.path.name}: no boxes are drawn there.")
         return found
 
     def _stored_covers(self, prop: Property) -> Covers:

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from birdnn.compare.pair import read_pair
 from birdnn.formats.onnx import layers_to_onnx
+from birdnn.records import CompareRequest
 from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call, box_property
 from tests.compare.files import linear, spike, unit_domain
+from tests.queries import query_over
 
 DATA = Path(__file__).resolve().parent.parent.parent / "birdnn" / "data"
 
@@ -230,3 +233,12 @@ def test_a_box_property_names_its_region(call: Call, net: Path, other: Path, tmp
     assert [entry["place"] for entry in report["apart"]] == ["small"]
     assert report["proved_apart"][0]["upper"] == pytest.approx([1.0])
     assert report["headline"].startswith("Mean absolute difference 1 over the region of small.")
+
+
+def test_a_query_over_float32_is_decided_of_runs(residual: Path, tmp_path: Path) -> None:
+    """Graphs are proved over the reals where nothing else is said."""
+    for element, semantics in (("real", "real"), ("float32", "float32")):
+        prop = tmp_path / f"{element}.vnnlib"
+        prop.write_text(query_over(element))
+        pair = read_pair(CompareRequest(before=residual, after=residual, props=(prop,)))
+        assert pair.semantics == semantics
