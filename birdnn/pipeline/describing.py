@@ -11,7 +11,7 @@ from birdnn.formats.suite import Suite
 from birdnn.pipeline.case import Case
 from birdnn.pipeline.certifying import certificate_obstacle
 from birdnn.pipeline.judging import Answer, Attempt
-from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.load import Loaded, known_scaling
 from birdnn.pipeline.measuring import Measured
 from birdnn.records import ApplicableOutcome, Drawdowns, PacBound, PropertyLocalisation, ScaledQuantity
 
@@ -23,9 +23,9 @@ def scaled_quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple
     # before the header: it has names and units, which no NNet file has
     if loaded.known is not None:
         return suite_quantities(loaded.known[0])
-    if loaded.nnet is None or loaded.nnet.scaling is None:
+    scaling, outputs = known_scaling(loaded), range(loaded.net.n_outputs)
+    if scaling is None:
         return (), ()
-    scaling, outputs = loaded.nnet.scaling, range(loaded.net.n_outputs)
     both = zip(scaling.input_means, scaling.input_ranges, strict=True)
     inputs = tuple(ScaledQuantity(name=f"X_{i}", text="", unit="", mean=m, range=r) for i, (m, r) in enumerate(both))
     mean, span = scaling.output_mean, scaling.output_range

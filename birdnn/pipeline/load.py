@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,9 @@ from birdnn.network import Network
 from birdnn.reading import guarded_reader
 from birdnn.records import Replay, Units
 from birdnn.spec import NEAR, Property, Region, Scaling
+
+_SAME_SCALING = 1e-6
+"""Of a range: so far digits that were left out may move its numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,22 +169,71 @@ def _range_text(region: Region, index: int) -> str:
     return f"is fixed at {low:.9g}" if region.is_fixed(index) else f"lies in [{low:.17g}, {high:.17g}]"
 
 
-def scaling_of(loaded: Loaded) -> Scaling:
-    """Raw to network units: from the file, else from the suite that knows the network.
-
-    Raises:
-        MismatchError: neither says it.
-        FormatError: the header of an NNet file is too odd to say it.
-    """
-    # the file's own before the suite's; where neither is there the file's reader says what is missing
-    if loaded.nnet is not None and (loaded.nnet.scaling is not None or loaded.known is None):
-        return loaded.nnet.require_scaling()
+def known_scaling(loaded: Loaded) -> Scaling | None:
+    """Raw to network units: from the suite that knows the network, whose names and units belong to it, else from the
+    header of an NNet file; None where neither says it. Where they differ, raw numbers can be shown and not read."""
     if loaded.known is not None:
         return loaded.known[0].scaling
-    raise MismatchError(
-        f"{loaded.path}: raw units need the network's scaling. An ONNX file does not hold it, and no suite knows "
-        "this network; give the NNet file, or the property in normalised units"
+    return None if loaded.nnet is None else loaded.nnet.scaling
+
+
+def scaling_of(loaded: Loaded) -> Scaling:
+    """`known_scaling`, to read raw numbers with.
+
+    Raises:
+        MismatchError: neither says it, they say different things, or the suite's is that of another network.
+        FormatError: the header of an NNet file is too odd to say it.
+    """
+    found = known_scaling(loaded)
+    if found is None and loaded.nnet is not None:
+        return loaded.nnet.require_scaling()  # which says what is missing
+    if found is None:
+        raise MismatchError(
+            f"{loaded.path}: raw units need the network's scaling. An ONNX file does not hold it, and no suite knows "
+            "this network; give the NNet file, or the property in normalised units"
+        )
+    if len(found.input_means) != loaded.net.n_inputs:
+        told = f"the suite scales {len(found.input_means)} inputs, the network has {loaded.net.n_inputs}"
+        raise MismatchError(f"{loaded.path}: {told}; name the suite and the entry that are this network's")
+    if told := _scaling_conflict(loaded):
+        raise MismatchError(
+            f"{loaded.path}: raw units need one scaling, and {told}; mend the one that is wrong, or give everything in "
+            "normalised units"
+        )
+    return found
+
+
+def header_notes(loaded: Loaded, props: Iterable[Property]) -> tuple[str, ...]:
+    """What an NNet header says against properties, and against the suite that knows the network; one sentence each."""
+    if loaded.nnet is None:
+        return ()
+    told = _scaling_conflict(loaded)
+    said = [f"Of {loaded.path.name} {told}; raw values are shown as the suite says."] if told else []
+    return (*said, *(line for prop in props for line in loaded.nnet.warnings(prop)))
+
+
+def _scaling_conflict(loaded: Loaded) -> str:
+    """How the header of an NNet file scales otherwise than the suite; empty where it does not, or one is silent."""
+    if loaded.nnet is None or loaded.nnet.scaling is None or loaded.known is None:
+        return ""
+    header, suite = loaded.nnet.scaling, loaded.known[0]
+    columns = (
+        [f"input {index}" for index in range(loaded.net.n_inputs)] + ["outputs"],
+        *(pair for each in (header, suite.scaling) for pair in _means_and_ranges(each)),
     )
+    # of a suite for another number of inputs others say more
+    for what, mean, extent, mean_there, extent_there in zip(*columns, strict=False):
+        if max(abs(mean - mean_there), abs(extent - extent_there)) > _SAME_SCALING * extent_there:
+            return (
+                f"the header scales {what} by mean {float(mean):g} and range {float(extent):g}, suite {suite.name} by "
+                f"mean {float(mean_there):g} and range {float(extent_there):g}"
+            )
+    return ""
+
+
+def _means_and_ranges(scaling: Scaling) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    """Of inputs, then of the outputs."""
+    return (*scaling.input_means, scaling.output_mean), (*scaling.input_ranges, scaling.output_range)
 
 
 def property_statement(prop: Property) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.formats.suite import Entry, Suite, property_hull
 from birdnn.network import Network
-from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.load import Loaded, known_scaling
 from birdnn.records import AxisRange, Decision, FixedInput, Geometry, Mark, NamedInput, Source, View
 from birdnn.sample import draw_from_region, evaluate
 from birdnn.spec import Property, Region
@@ -163,10 +163,11 @@ def shown_quantities(loaded: Loaded, known: tuple[Suite, Entry] | None) -> tuple
             for i, q in enumerate(known[0].inputs)
         )
     plain = tuple(Quantity(input=i, name=f"x_{i}") for i in range(loaded.net.n_inputs))
-    if loaded.nnet is None or loaded.nnet.scaling is None:
+    scaling = known_scaling(loaded)
+    if scaling is None:
         return plain
-    means, ranges = loaded.nnet.scaling.input_means, loaded.nnet.scaling.input_ranges
-    return tuple(replace(q, mean=float(m), range=float(r)) for q, m, r in zip(plain, means, ranges, strict=True))
+    both = zip(plain, scaling.input_means, scaling.input_ranges, strict=True)
+    return tuple(replace(q, mean=float(m), range=float(r)) for q, m, r in both)
 
 
 def input_called(text: str, quantities: tuple[Quantity, ...], option: str) -> Quantity:

@@ -16,7 +16,14 @@ from birdnn.formats.suite import Suite, property_hull, read_domain
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.case import Applicable, Asked, Case, Points, Subject
 from birdnn.pipeline.claims import assumption_notes, network_semantics, require_semantics, semantics_note
-from birdnn.pipeline.load import Loaded, load_network, load_property, property_statement, scaling_of
+from birdnn.pipeline.load import (
+    Loaded,
+    header_notes,
+    load_network,
+    load_property,
+    property_statement,
+    scaling_of,
+)
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.pipeline.recognising import Known, named_apart, network_notes, recognise_properties
 from birdnn.pipeline.ruling import derived_rule
@@ -93,7 +100,7 @@ def read_case(
         notes=(
             *loaded.net.notes,
             *of_suite,
-            *_header_warnings(loaded, subjects),
+            *header_notes(loaded, [subject.prop for subject in subjects]),
             *remarks,
             *_rule_note(decision, rule_by),
             *(note for subject in subjects for note in subject.prop.notes),
@@ -296,10 +303,3 @@ def _suite_notes(match: SuiteMatch | None) -> tuple[str, ...]:
         others = ", ".join(match.not_named)
         said.append(f"Other properties apply to it and were watched, not repaired: {others}; --suite repairs all.")
     return tuple(said)
-
-
-def _header_warnings(loaded: Loaded, subjects: Sequence[Subject]) -> tuple[str, ...]:
-    """What an NNet header says against the properties."""
-    if loaded.nnet is None:
-        return ()
-    return tuple(line for subject in subjects for line in loaded.nnet.warnings(subject.prop))

@@ -9,7 +9,7 @@ from pathlib import Path
 from birdnn.formats.files import stem_and_kind
 from birdnn.formats.suite import Entry, Suite
 from birdnn.meaning import Meaning, meaning_of, rounding_between
-from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.load import Loaded, header_notes
 from birdnn.spec import Property
 
 Known = tuple[Suite, Entry]
@@ -99,9 +99,7 @@ def network_notes(loaded: Loaded, props: Sequence[Property], *, by_name: bool = 
         if found.missing:
             said.append(f"Properties of the suite that apply to it and were not asked: {', '.join(found.missing)}.")
         said.extend(found.notes)
-    if loaded.nnet is not None:
-        said.extend(line for prop in props for line in loaded.nnet.warnings(prop))
-    return tuple(said)
+    return (*said, *header_notes(loaded, props))
 
 
 # --- names

@@ -23,7 +23,14 @@ from birdnn.formats.vnnlib import parse_property
 from birdnn.formats.vnnlib_text import Version, property_text
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.describing import scaled_quantities
-from birdnn.pipeline.load import Loaded, load_network, load_property, property_statement, scaling_of
+from birdnn.pipeline.load import (
+    Loaded,
+    header_notes,
+    load_network,
+    load_property,
+    property_statement,
+    scaling_of,
+)
 from birdnn.pipeline.reading import declared_domain, fitting_domain, known_network
 from birdnn.pipeline.recognising import recognise_properties
 from birdnn.records import ConditionsLike, RelationRequest, RuleRequest, ToldProperty, Units
@@ -243,5 +250,5 @@ def told_property(
         inputs=inputs,
         outputs=outputs,
         recognised=f"{found.names[0]} of suite {known[0].name}" if known is not None and found.names[0] else "",
-        notes=(*found.notes, *prop.notes, *(loaded.nnet.warnings(prop) if loaded.nnet is not None else ())),
+        notes=(*found.notes, *prop.notes, *header_notes(loaded, [prop])),
     )
