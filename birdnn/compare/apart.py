@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -171,7 +172,10 @@ def _replay_point(pair: Pair, place: Place, point: Tensor, output: int | None) -
     decision = pair.case.decision
     old, new = (decisions(torch.tensor([y], dtype=torch.float64), decision) for y in (before, after))
     decided = None if old is None or new is None else (int(old[0]), int(new[0]))
-    if output is not None:
+    if not all(map(math.isfinite, (*before, *after))):
+        # an engine that gives no number says nothing; NaN would be neither above nor below another point's size
+        size = 0.0
+    elif output is not None:
         size = abs(after[output] - before[output])
     elif decided is None or decided[0] == decided[1]:
         size = 0.0

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdnn.compare import compare_files
+from birdnn.compare.apart import _replay_best
 from birdnn.compare.comparing import _Comparison
+from birdnn.compare.pair import read_pair
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.records import CompareOutcome, CompareRequest, ProvedApart
 from tests.bounds.builders import random_layers
@@ -72,6 +77,32 @@ def test_any_pair_is_bounded(tmp_path: Path, seed: int, share: float) -> None:
         if entry.output is not None:
             assert entry.size <= bound.upper[entry.output] + 1e-5  # found in float32, proved of real numbers
     assert not outcome.disagreement
+
+
+@pytest.mark.parametrize("which", ["before", "after"])
+def test_points_at_which_a_file_gives_no_number_hide_no_difference(tmp_path: Path, which: str) -> None:
+    """A file that gives a label is no evidence where it disagrees with its values, see `LabelReplay`."""
+    files = [linear(tmp_path / f"{name}.onnx", [[v], [0]], [0, 0.5]) for name, v in (("a", 0), ("b", 1))]
+    request = CompareRequest(
+        before=files[0], after=files[1], domain=unit_domain(tmp_path, 1), decision="argmax", samples=100
+    )
+    pair = read_pair(request)
+    loaded = getattr(pair, which)
+    honest = loaded.replays[0]
+
+    class Unsure:
+        name = honest.name
+
+        def __call__(self, x: np.ndarray) -> np.ndarray:
+            return honest(x) if x[0] < 0.95 else np.full(2, np.nan)
+
+    pair = replace(pair, **{which: replace(loaded, replays=(Unsure(),))})
+    x = torch.linspace(1, 0, 101)[:, None]
+    furthest, decision = _replay_best(pair, pair.places()[0], x, 16)
+    assert (furthest.output, furthest.size) == (0, pytest.approx(0.94))
+    assert (decision.output, decision.size) == (None, pytest.approx(0.44))
+    assert all(map(math.isfinite, (*furthest.before, *furthest.after, *decision.before, *decision.after)))
+    assert list(_replay_best(pair, pair.places()[0], x[:5], 16)) == []
 
 
 def test_more_time_gives_a_bound_that_is_no_larger(tmp_path: Path) -> None:
