@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+import torch
 from torch import Tensor, nn
 
 from birdnn.errors import MismatchError
@@ -12,6 +13,7 @@ from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.operators import apply
 
+_TOGETHER = 256  # inputs of one pass: what lies between them and a value takes memory
 _NOTHING: Mapping[str, nn.Module] = MappingProxyType({})
 
 
@@ -82,6 +84,15 @@ class Tail(nn.Module):
     def values(self) -> dict[str, Tensor]:
         """Initialiser name -> its value now, for those that are free."""
         return {name: value.detach().clone() for name, value in zip(self.free_names, self.free, strict=True)}
+
+
+def value_at(net: Network, value: str, x: Tensor) -> Tensor:
+    """What a tail from ``value`` on reads at inputs (n, inputs), without gradients: (n, *shape)."""
+    if value == net.input_name:
+        return x.reshape(-1, *net.input_shape[1:])
+    with torch.no_grad():
+        parts = [net.observe(part, [value])[0] for part in torch.split(x, _TOGETHER)]
+    return torch.cat(parts).reshape(-1, *net.graph.shapes[value][1:])
 
 
 def nodes_behind(net: Network, value: str) -> tuple[Node, ...]:

@@ -136,7 +136,7 @@ def load_engine(engine: Engine, version: str) -> ModuleType:
 def _undo_side_effects() -> Iterator[None]:
     """What these packages do to a process while they are imported ends with the import.
 
-    They warn, log to stdout, put filters before ours, and let recursion go a million deep.
+    They warn and log to stderr, put filters before ours, and let recursion go a million deep.
     """
     root = logging.getLogger()
     handlers, level, depth = root.handlers[:], root.level, sys.getrecursionlimit()

@@ -9,13 +9,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from birdnn.crosscheck.engines import require
+from birdnn.records.limits import Over, never
 from birdnn.spec import Property
 
 ARITHMETIC = "float64 in Marabou, tolerance 1e-6"
@@ -41,17 +41,13 @@ class MarabouAnswer:
     detail: str = ""
 
 
-def _never_stopped() -> bool:
-    return False
-
-
 def ask_marabou(
     model: bytes,
     prop: Property,
     *,
     timeout_s: float,
     slice_s: float = _SLICE_S,
-    stopped: Callable[[], bool] = _never_stopped,
+    stopped: Over = never,
     worker: Path = _WORKER,
 ) -> MarabouAnswer:
     """Can the network reach an unsafe output?
@@ -87,7 +83,7 @@ def _regions_as_json(prop: Property) -> list[dict[str, Any]]:
     ]
 
 
-def _run_worker(worker: Path, folder: Path, limit_s: float, stopped: Callable[[], bool]) -> MarabouAnswer:
+def _run_worker(worker: Path, folder: Path, limit_s: float, stopped: Over) -> MarabouAnswer:
     """The worker's answer; it is killed where it takes longer than `limit_s`."""
     said, noise = folder / "answer.json", folder / "noise.txt"
     until = time.monotonic() + limit_s

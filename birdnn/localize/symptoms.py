@@ -23,7 +23,7 @@ from torch.nn import functional
 from birdnn.errors import MismatchError
 from birdnn.graph import Node
 from birdnn.network import Network
-from birdnn.operators import apply
+from birdnn.operators import apply, pad
 from birdnn.records import FORMULAS, Formula
 
 _BATCH_ENTRIES = 1 << 24
@@ -152,10 +152,7 @@ def _trace_batch(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> l
 def _gradient_by_weights(node: Node, values: dict[str, Tensor], slope: Tensor) -> Tensor:
     """The gradient of each example's loss by the weights of a convolution: (n, channels, weights of one)."""
     x, weight, a = values[node.inputs[0]].detach(), values[node.inputs[1]], node.attributes
-    half = len(a["pads"]) // 2
-    # torch pads from the last axis on, ONNX has all beginnings and then all ends
-    flat = [a["pads"][axis + side * half] for axis in reversed(range(half)) for side in (0, 1)]
-    patches = functional.unfold(functional.pad(x, flat), weight.shape[2:], a["dilations"], 0, a["strides"])
+    patches = functional.unfold(pad(x, a["pads"], 0.0), weight.shape[2:], a["dilations"], 0, a["strides"])
     n, groups = len(x), a["group"]
     patches = patches.reshape(n, groups, -1, patches.shape[2])
     rows = slope.flatten(2).reshape(n, groups, -1, patches.shape[3])

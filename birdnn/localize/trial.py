@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 
 from birdnn.blocks import Block
 from birdnn.network import Network
-from birdnn.tail import Tail
+from birdnn.tail import Tail, value_at
 
 # weights of a block whose steps are `TrialSettings.rate`
 _USUAL = 10_000
@@ -101,15 +101,6 @@ def try_block(
         sum(int((check & failing).sum()) for check in checks),
         sum(int((check & ~failing).sum()) for check in checks),
     )
-
-
-def value_at(net: Network, value: str, x: Tensor) -> Tensor:
-    """What a value of the network is at some inputs, (n, *shape)."""
-    if value == net.input_name:
-        return x.reshape(-1, *net.input_shape[1:])
-    with torch.no_grad():
-        parts = [net.observe(part, [value])[0] for part in torch.split(x, 256)]
-    return torch.cat(parts).reshape(-1, *net.graph.shapes[value][1:])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from birdnn.operators.forward import Attributes, Inputs
+from birdnn.operators.forward import Attributes, Inputs, pad
 from birdnn.operators.shapes import Shape, ShapeProblem
 from birdnn.operators.table import (
     OPERATORS,
@@ -33,6 +33,7 @@ __all__ = [
     "magnitude",
     "operator",
     "operators_where",
+    "pad",
     "peak",
     "roundings",
     "shape_of",

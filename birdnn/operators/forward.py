@@ -37,7 +37,7 @@ def gemm(inputs: Inputs, attributes: Attributes) -> Tensor:
     return out
 
 
-def _pad(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
+def pad(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
     """`x` padded on its last ``len(pads) / 2`` axes; `pads` lists all beginnings, then all ends, as ONNX does."""
     if not any(pads):
         return x
@@ -51,7 +51,7 @@ def conv(inputs: Inputs, attributes: Attributes) -> Tensor:
     x, weight = inputs[0], inputs[1]
     bias = inputs[2] if len(inputs) > 2 else None
     return _CONV[x.dim() - 2](
-        _pad(x, attributes["pads"], 0.0),
+        pad(x, attributes["pads"], 0.0),
         weight,
         bias,
         stride=attributes["strides"],
@@ -68,7 +68,7 @@ def conv_transpose(inputs: Inputs, attributes: Attributes) -> Tensor:
     )
     pads, more = attributes["pads"], attributes["output_padding"]
     rank = len(more)
-    whole = _pad(whole, [*(-pad for pad in pads[:rank]), *(m - p for m, p in zip(more, pads[rank:], strict=True))], 0.0)
+    whole = pad(whole, [*(-cut for cut in pads[:rank]), *(m - p for m, p in zip(more, pads[rank:], strict=True))], 0.0)
     # after the cut: entries that `output_padding` adds may be beyond any kernel, and have the bias alone
     return whole + inputs[2].reshape(-1, *(1,) * rank) if len(inputs) > 2 else whole
 
@@ -90,9 +90,9 @@ def batch_normalization(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 def max_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
-    pads = [pad + extra for pad, extra in zip(attributes["pads"], attributes["overshoot"], strict=True)]
+    pads = [given + extra for given, extra in zip(attributes["pads"], attributes["overshoot"], strict=True)]
     # so that a padded place is never the greatest
-    x = _pad(inputs[0], pads, -math.inf)
+    x = pad(inputs[0], pads, -math.inf)
     return _MAX_POOL[x.dim() - 2](
         x, attributes["kernel_shape"], stride=attributes["strides"], dilation=attributes["dilations"]
     )
@@ -109,8 +109,8 @@ def average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     x, pads, overshoot = inputs[0], attributes["pads"], attributes["overshoot"]
     # what each window counts: padding where `count_include_pad` says so, what `ceil_mode` adds never
     counted = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
-    counted = _pad(_pad(counted, pads, 1.0 if attributes["count_include_pad"] else 0.0), overshoot, 0.0)
-    return _window_sums(_pad(_pad(x, pads, 0.0), overshoot, 0.0), attributes) / _window_sums(counted, attributes)
+    counted = pad(pad(counted, pads, 1.0 if attributes["count_include_pad"] else 0.0), overshoot, 0.0)
+    return _window_sums(pad(pad(x, pads, 0.0), overshoot, 0.0), attributes) / _window_sums(counted, attributes)
 
 
 def concat(inputs: Inputs, attributes: Attributes) -> Tensor:

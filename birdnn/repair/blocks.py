@@ -28,12 +28,12 @@ from birdnn.network import Network
 from birdnn.repair.operations import ORIGINAL, Operation, Original, Slot, kinds_for, slots_of
 from birdnn.repair.training import Exam, Lesson, Score, TrainingSettings, model_outputs, train_model
 from birdnn.sample.pieces import apply_in_memory
-from birdnn.tail import Tail
+from birdnn.tail import Tail, value_at
 
 Replacement = tuple[tuple[Node, ...], Mapping[str, Tensor]]
 """Nodes that stand for one, and their initialisers."""
 
-# examples that show what a convolution reads and makes; as many are computed at once
+# examples that show what a convolution reads and makes
 _CALIBRATION = 256
 
 
@@ -292,8 +292,7 @@ class BlockRepairer:
         for slot in slots:
             module = tail.slot(slot.node.output)
             if isinstance(module, Original):
-                # copies: the tail of the best goes on being trained, and a candidate that was handed out must not
-                values |= {name: value.clone() for name, value in module.values().items()}
+                values |= module.values()
             elif isinstance(module, Operation):
                 replaced[slot.node.output] = module.nodes()
         named = {slot.node.name: architecture[slot.node.output] for slot in slots}
@@ -334,28 +333,19 @@ class BlockRepairer:
         self._over = self._over or not self.news(what, done, most, score)
         return not self._over
 
-    def _value_at(self, start: str, x: Tensor) -> Tensor:
-        """What the value ``start`` is at some inputs."""
-        if start == self.net.input_name:
-            return x.reshape(-1, *self.net.input_shape[1:])
-        with torch.no_grad():
-            parts = [self.net.observe(part, [start])[0] for part in torch.split(x, _CALIBRATION)]
-        return torch.cat(parts).reshape(-1, *self.net.graph.shapes[start][1:])
-
     def _slot_input_and_output(self, slot: Slot) -> tuple[Tensor, Tensor]:
         """What a convolution reads and makes at some of the examples."""
         # evenly spaced: examples may lie in the file in order of their class
         x = self.data.x[:: max(1, len(self.data.x) // _CALIBRATION)]
-        return self._value_at(slot.node.inputs[0], x), self._value_at(slot.node.output, x)
+        return value_at(self.net, slot.node.inputs[0], x), value_at(self.net, slot.node.output, x)
 
     def _make_lesson(self, start: str, *, imitate: bool = False) -> Lesson:
         teacher = self._imitated_outputs() if imitate else self.teacher
-        return Lesson(
-            x=self._value_at(start, self.data.x), y=self.data.y, teacher=teacher, right=self.right, imitate=imitate
-        )
+        x = value_at(self.net, start, self.data.x)
+        return Lesson(x=x, y=self.data.y, teacher=teacher, right=self.right, imitate=imitate)
 
     def _make_exam(self, start: str) -> Exam:
-        return Exam(x=self._value_at(start, self.data.val_x), y=self.data.val_y)
+        return Exam(x=value_at(self.net, start, self.data.val_x), y=self.data.val_y)
 
     def _imitated_outputs(self) -> Tensor:
         """Original outputs; of failing examples those at the nearest right one of their class."""

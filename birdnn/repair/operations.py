@@ -158,7 +158,8 @@ class Operation(nn.Module):
         mean, variance = self._running_moments()
         # float64, rounded once: the file has to compute what was trained
         factor = self.norm.weight.double() / (variance.double() + self.norm.eps).sqrt()
-        *first, last = (kernel.detach() for kernel in self.kernels)
+        # copies: what is handed out must not move where the operation goes on being trained
+        *first, last = (kernel.detach().clone() for kernel in self.kernels)
         bias = self.norm.bias.double() - mean.double() * factor
         return [*first, (last.double() * factor[:, None, None, None]).to(last), bias.to(last)]
 
@@ -203,9 +204,9 @@ class Original(nn.Module):
         return functional.conv2d(x, self.weight, self.bias, a["strides"], padding, groups=a["group"])
 
     def values(self) -> dict[str, Tensor]:
-        """Initialiser name -> value now."""
+        """Initialiser name -> its value now; copies, as in `folded`."""
         names = self.slot.node.inputs[1:]
-        return dict(zip(names, (self.weight.detach(), self.bias.detach()), strict=False))
+        return dict(zip(names, (self.weight.detach().clone(), self.bias.detach().clone()), strict=False))
 
 
 def _conv_node(value: str, out: str, names: list[str], kernel: Tensor, stride: int, dilation: int, groups: int) -> Node:

@@ -76,6 +76,18 @@ def test_other_operations_start_with_the_originals_mean_and_spread() -> None:
         assert torch.allclose(made.std((0, 2, 3)), wanted.std((0, 2, 3)), rtol=0.05, atol=1e-2), kind
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "original"])
+def test_what_is_handed_out_is_not_trained_any_further(kind: str) -> None:
+    slot = slots_of(classifier(), classifier().nodes)[1]
+    module = Original(slot) if kind == "original" else Operation(kind, slot)
+    given = module.values() if isinstance(module, Original) else module.nodes()[1]
+    before = {name: tensor.clone() for name, tensor in given.items()}
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 1
+    assert all(torch.equal(given[name], before[name]) for name in before)
+
+
 def test_a_separable_kernel_of_rank_one_is_exact() -> None:
     slot = slots_of(classifier(), classifier().nodes)[1]
     depthwise, pointwise = torch.randn(slot.channels[0], 3, 3), torch.randn(slot.channels[1], slot.channels[0])
