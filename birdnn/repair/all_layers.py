@@ -39,9 +39,8 @@ from birdnn.spec import Region
 
 # beside what is divided by and may be nothing
 _LEAST = 1e-12
-# factor on `weight` for each further candidate; logits that one typical gap makes in the loss on decisions; least size
-# of an initialiser, as a share of all values', for the rate of one that is all zero
-_MORE, _SHARP, _ASLEEP = 3.0, 6.0, 0.01
+# factor on `weight` for each further candidate; logits that one typical gap makes in the loss on decisions
+_MORE, _SHARP = 3.0, 6.0
 _LOOSE, _NARROW = 2.0, 1 / 256
 """The loss on bounds above which intervals see next to nothing; boxes are narrower at first, at least so wide."""
 
@@ -101,14 +100,10 @@ class AllLayers:
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then step; hands out a copy."""
-        begun = time.monotonic()
-
-        def over() -> bool:
-            return self.task.over() or watch.stopped() or time.monotonic() > begun + timeout_s
-
+        begun, student = time.monotonic(), self.trained.at(self.change)
+        over = self.task.ends(begun + timeout_s, watch)
         # margins stay: what a proof did not reach is asked for by wider boxes and a greater weight
-        learn_evidence(self.aims, evidence, self.trained.at(self.change), self.generator, harder=1.0, over=over)
-        student = self.trained.at(self.change)
+        learn_evidence(self.aims, evidence, student, self.generator, harder=1.0, over=over)
         steps = self._affordable_steps()
         optimiser = self._make_optimiser(student)
         rates = [group["lr"] for group in optimiser.param_groups]
@@ -165,14 +160,14 @@ class AllLayers:
 
     def _make_optimiser(self, student: Network) -> torch.optim.Optimizer:
         groups = []
-        least = _ASLEEP * float(self.trained.original.square().mean().sqrt())  # biases may all be zero
         for name in self.trained.names:
             value = student.value(name)
             value.requires_grad_(True)
             # a step of Adam is as large as its rate, whatever the gradient: a rate for all would rewrite layers of
             # small values
             size = float(value.detach().square().mean().sqrt())
-            groups.append({"params": [value], "lr": self.settings.rate * max(size, least)})
+            # biases may all be zero
+            groups.append({"params": [value], "lr": self.settings.rate * max(size, self.trained.least)})
         return torch.optim.Adam(groups)
 
     def _take_change(self, student: Network) -> None:

@@ -1,6 +1,7 @@
 """Fine-tuning: the outputs of the neurons that are responsible for a violation are scaled.
 
-The k most responsible neurons get a factor 1 + r each, r in [-1, 1], which is a change of the weights that read them.
+The k most responsible neurons get a factor 1 + r each, r in [-1, 1], which is a change of the weights that read them;
+closer to 0 where less is allowed (`RepairTask.max_change`): no weight then moves by more than that share of itself.
 A derivative-free optimiser looks for the r with the best fitness (`birdnn.repair.fitness`); inputs that its best
 candidate still gets wrong join the repair set, and it looks again.
 
@@ -22,7 +23,8 @@ from birdnn.network import Network
 from birdnn.neurons import Neuron, hidden_layers, with_scaled_outputs
 from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.fitness import Healed, ModificationFitness, Preserved, ScaledOutputs
-from birdnn.repair.hunting import aims_of, hunt_hard_inputs, learn_evidence, repair_set, worst_lack
+from birdnn.repair.hunting import aims_of, hunt_hard_inputs, learn_evidence, repair_set, some_of, worst_lack
+from birdnn.repair.jacobian import HELD
 from birdnn.repair.optimisers import OPTIMISERS, Search, SearchKind
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.sample import draw_uniform, evaluate
@@ -39,7 +41,8 @@ class FinetuneSettings:
         evaluations: candidates of one search; the paper's release has 20 particles and 100 iterations.
         searches: at most, for one candidate of the repair-verify loop.
         healed_points: of each region at most so many of the repair set, and as many hard ones.
-        domain_points, region_points: inputs, from the domain and from each region, whose decisions are preserved.
+        domain_points, region_points: inputs, from the domain, from the user's data and from each region, whose
+            decisions are preserved.
         margin_share, kept_margin_share: margin asked for, as in `RetrainSettings`.
         harder: factor on the margin after a search that could not finish.
     """
@@ -102,23 +105,21 @@ class Finetune:
             raise MismatchError(f"{top} neurons are to be modified, {len(self.neurons)} were ranked")
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
-        # on the device, unlike `RepairTask.teacher`: each search evaluates thousands of candidates on it
-        self.teacher = task.net.with_values({}).float().to(task.device).requires_grad_(False)
+        # each search evaluates thousands of candidates on it
+        self.teacher = task.teacher().to(task.device)
         self.outputs = ScaledOutputs(self.teacher, self.neurons)
         shares = settings.margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.region_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.neurons))
+        # r = -1 switches a neuron off, r = 1 doubles it
+        self.most, self.held = min(1.0, task.max_change), False
         self.preserved = list(self._preserved_parts())
         self._searches = 0
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then search until no hunt finds an unsafe input; hands out a copy."""
-        until = time.monotonic() + timeout_s
-
-        def over() -> bool:
-            return watch.stopped() or self.task.over() or time.monotonic() > until
-
+        over = self.task.ends(time.monotonic() + timeout_s, watch)
         student = self._with_present_factors(self.teacher)
         learn_evidence(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
         hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, over)
@@ -131,9 +132,8 @@ class Finetune:
             # another seed for each search: the last one's draws did not suffice
             self._searches += 1
             search = Search(
-                # r = -1 switches a neuron off, r = 1 doubles it
-                lower=-torch.ones_like(self.change).to(self.outputs.device),
-                upper=torch.ones_like(self.change).to(self.outputs.device),
+                lower=torch.full_like(self.change, -self.most).to(self.outputs.device),
+                upper=torch.full_like(self.change, self.most).to(self.outputs.device),
                 start=self.change.to(self.outputs.device),
                 seed=self.task.seed + self._searches,
                 evaluations=self.settings.evaluations,
@@ -142,6 +142,8 @@ class Finetune:
             self.change = OPTIMISERS[self.settings.optimiser](self.fitness(student), search).cpu()
             student = self._with_present_factors(self.teacher)
             hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, over)
+        # no search leaves its box: it held the change where all ended without what is sought
+        self.held = self.most < 1 and worst_lack(self.aims, student) > 0 and not over()
         # from the original's own numbers: the teacher is float32, and the file need not be
         return self._with_present_factors(self.task.net)
 
@@ -150,8 +152,8 @@ class Finetune:
         return repair_set(self.aims)
 
     def remarks(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """Whether the change was held back."""
+        return (HELD.format(self.task.max_change),) if self.held else ()
 
     def ties(self) -> tuple[Tied, ...]:
         """None."""
@@ -184,8 +186,12 @@ class Finetune:
         for aim in self.aims:
             some = torch.randperm(len(aim.positives), generator=self.generator)[: self.settings.region_points]
             yield Preserved(aim.region, aim.positives.x[some])
+        count, found = self.settings.domain_points, []
         if self.task.domain is not None:
-            x = draw_uniform(*self.task.domain, self.settings.domain_points, self.generator)
+            found.append(draw_uniform(*self.task.domain, count, self.generator))
+        if self.task.data is not None:
+            found.append(some_of(self.task.data, count, self.generator))
+        for x in found:
             yield Preserved(None, x[self._satisfies_goals(x)])
 
     def _satisfies_goals(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -154,7 +155,9 @@ def behaviour_difference(before: Tensor, after: Tensor, decision: Decision) -> f
     if not len(before):
         return 0.0
     found = fidelity(before, after, decision)
-    return found.mae if found.decision_agreement is None else 1 - found.decision_agreement
+    moved = found.mae if found.decision_agreement is None else 1 - found.decision_agreement
+    # candidates are ranked by it, and NaN is not more than anything
+    return moved if moved == moved else math.inf
 
 
 def some_of(x: Tensor, most: int, generator: torch.Generator) -> Tensor:

@@ -13,8 +13,10 @@ from birdnn.network import Network
 from birdnn.operators import operator
 from birdnn.repair.readout import Readout, stored_initialisers
 
-HELD = "The change was held where a layer had moved by {:g} times its size; --max-change allows more."
-"""What a user is told of `Trained.reach`."""
+HELD = "The change was held where weights had moved by {:g} times their size; --max-change allows more."
+"""What a user is told of a limit that was met: `Trained.reach`."""
+_ASLEEP = 0.01
+"""What a value counts at least for a layer's size, as a share of the root mean square of all: some are all zero."""
 
 _ENTRIES_PER_PASS = 1 << 24
 # values: the metric of `birdnn.repair.retrain` has as many rows and columns, 1 GiB in float32
@@ -44,6 +46,9 @@ class Trained:
         limit: take initialisers from the output backwards while their values stay within this number; those that
             enter the last affine operation are taken in any case.
         names: take these, whatever the limit.
+
+    Attributes:
+        least: size of a value that is zero, or nearly, where a layer or an initialiser is all of such.
     """
 
     def __init__(self, net: Network, limit: int = 0, *, names: tuple[str, ...] = ()) -> None:
@@ -58,6 +63,8 @@ class Trained:
         self._sizes = [net.value(name).numel() for name in self.names]
         # float64, so that original + change is rounded once, when it becomes a network
         self.original = torch.cat([net.value(name).detach().flatten() for name in self.names]).double()
+        own = [value.detach().flatten() for name, value in net.initialisers().items() if name in net.repairable]
+        self.least = _ASLEEP * float(torch.cat(own).double().square().mean().sqrt())
 
     def __len__(self) -> int:
         return sum(self._sizes)
@@ -84,11 +91,14 @@ class Trained:
         """How far from ``start`` to ``start + towards`` no layer has moved farther than ``most`` of its size: 0 to 1.
 
         Both have shape (parameters,), and are changes of the original. A layer's size is the Euclidean norm of its
-        original weights and biases together.
+        original weights and biases together, and at least as if each of them were `least`: a layer of zeros would hold
+        all others where they are.
         """
         share = 1.0
+        if math.isinf(most):
+            return share
         for place in self._layer_places():
-            limit = most * float(self.original[place].norm())
+            limit = most * max(float(self.original[place].norm()), self.least * math.sqrt(len(place)))
             a, b = start[place], towards[place]
             # one that does not move stays where it is, beyond the limit or not, and must not hold the others
             if float((a + b).norm()) <= limit or not bool(b.any()):

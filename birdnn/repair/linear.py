@@ -35,6 +35,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.records import Progress, Tied, Watch
+from birdnn.records.limits import Over
 from birdnn.repair.aims import Aim
 from birdnn.repair.hunting import (
     aims_of,
@@ -77,7 +78,8 @@ class LinearSettings:
         decision_powers, decision_floor: an output counts the more, the closer it is to changing the decision
             (`birdnn.repair.importance`); all powers are tried at first.
         constraints: inputs of each region that constrain one program, the closest to unsafe and a random choice.
-        steps: programs for one candidate at most.
+        steps: programs for one candidate and way at most, a hunt behind each; one whose change is beyond the limit is
+            solved again at a higher price.
         margin_share, kept_margin_share: margin asked for, as in `RetrainSettings`.
         harder: factor on the margin after a search that could not finish.
         biases_only: shift one output by a constant and change nothing else. It is the control that every comparison
@@ -128,16 +130,14 @@ class LastLayer:
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then solve until no hunt finds an unsafe input; hands out a copy."""
         until = time.monotonic() + timeout_s
-        student = self.trained.at(self.change)
-
-        def over() -> bool:
-            return self.task.over() or time.monotonic() > until
-
+        student, over = self.trained.at(self.change), self.task.ends(until, watch)
         if evidence.too_far:
             self.spread *= _NARROWER
         learn_evidence(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
         hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, over)
-        found = [(self._solve_and_hunt(way, until, watch, anew=evidence.too_far), way) for way in self.alternatives]
+        found = [
+            (self._solve_and_hunt(way, until, over, watch, anew=evidence.too_far), way) for way in self.alternatives
+        ]
         # ranked when all are solved, on the same hard inputs: those that one way met count for the others too
         self.change, way = min(found, key=lambda pair: self._rank_student(self.trained.at(pair[0])))
         self.alternatives = [way]
@@ -181,14 +181,14 @@ class LastLayer:
 
     # --- the program
 
-    def _solve_and_hunt(self, way: Way, until: float, watch: Watch, *, anew: bool) -> Tensor:
+    def _solve_and_hunt(self, way: Way, until: float, over: Over, watch: Watch, *, anew: bool) -> Tensor:
         """Programs and hunts in turn, until nothing lacks, or no change within the limit does: (parameters,)."""
         change, student = self.change, self.trained.at(self.change)
         for step in range(self.settings.steps):
             lack = worst_lack(self.aims, student)
             # after a candidate that was too far nothing lacks, and yet another program is due, at the higher price
             done = lack <= 0 and (step > 0 or not anew)
-            if done or self.held.get(way, False) or watch.stopped() or time.monotonic() > until:
+            if done or self.held.get(way, False) or over():
                 break
             news = f"program {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="solving", done=step / self.settings.steps, detail=news))
@@ -196,7 +196,7 @@ class LastLayer:
             if found is None:
                 break
             change, student = found, self.trained.at(found)
-            hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, self.task.over)
+            hunt_hard_inputs(self.aims, student, self.task.resample, self.generator, over)
         return change
 
     def _solve_within_limit(self, way: Way, student: Network, until: float) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -48,8 +49,9 @@ class RepairTask:
         decision: which output decides.
         rule_told: the user or a suite says so; otherwise it is a guess, and what rests on it must hold by either rule.
         resample: finds inputs close to unsafe.
-        max_change: how far a layer may move, as a share of its size, see `Trained.reach`.
-        max_difference: how far an output may be from the original's, anywhere in the domain, network units.
+        max_change: how far a layer may move, as a share of its size, see `Trained.reach`; every method keeps to it.
+        max_difference: how far an output may be from the original's, anywhere in the domain, network units. A proof
+            decides; a method may use it to come closer, as the linear program does.
         seed: of every random draw.
         device: where to train what pays there; what is handed out lies where `net` does.
         data: inputs whose behaviour is to be kept, (n, inputs) float32; None where the user gave none.
@@ -74,6 +76,10 @@ class RepairTask:
         """What a repair begins with and imitates, float32 on the CPU, without gradients."""
         # a copy: `float` and `requires_grad_` change a network in place
         return (self.front or self.net).with_values({}).float().cpu().requires_grad_(False)
+
+    def ends(self, until: float, watch: Watch) -> Over:
+        """Has a candidate to be handed out now, which is due by ``until`` on `time.monotonic`'s clock?"""
+        return lambda: watch.stopped() or self.over() or time.monotonic() > until
 
     @property
     def may_tie(self) -> bool:

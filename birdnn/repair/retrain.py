@@ -68,7 +68,7 @@ class RetrainSettings:
             satisfying points; `kept_margin_share` for properties that hold.
         harder: factor on the margin after a search that could not finish.
         constraints: inputs of each region that constrain one step, the closest to unsafe and a random choice.
-        steps: Gauss-Newton steps for one candidate at most.
+        steps: Gauss-Newton steps for one candidate at most, with each ridge that is tried.
         ties: after a search that could not finish, outputs may be tied (`birdnn.repair.tie`), where
             `RepairTask.may_tie`.
         tied_decisions, tied_outputs: at the price of so many changed decisions in the domain, as a share, and of so
@@ -120,8 +120,7 @@ class Retrain:
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then step until no hunt finds an unsafe input; hands out a copy."""
-        until = time.monotonic() + timeout_s
-        self._over = lambda: self.task.over() or time.monotonic() > until
+        self._over = self.task.ends(time.monotonic() + timeout_s, watch)
         self.held = False
         self._learn_evidence(evidence)
         self._tie_outputs(evidence)
@@ -130,22 +129,22 @@ class Retrain:
             tried, start = [], self.change  # the original, or what the ties make of it
             for ridge in self._untried:
                 self.ridge, self.change, self._solver = ridge, start, None
-                tried.append((*self._step_until_safe(until, watch), ridge))
+                tried.append((*self._step_until_safe(watch), ridge))
             self._untried = ()
             # what lacks nothing first, then what changes least
             _, _, self.change, self.ridge = min(tried, key=lambda found: found[:2])
             self._solver = None
         else:
-            _, _, self.change = self._step_until_safe(until, watch)
+            _, _, self.change = self._step_until_safe(watch)
         return self.snapshot()
 
-    def _step_until_safe(self, until: float, watch: Watch) -> tuple[bool, float, Tensor]:
+    def _step_until_safe(self, watch: Watch) -> tuple[bool, float, Tensor]:
         """Step until nothing lacks: does something lack still, how much behaviour changed, the change."""
         self._hunt_hard_inputs()
         # a step beyond where first order holds makes things worse: the best so far is handed out, not the last
         lack, best = self._worst_lack(self.change), self.change
         for step in range(self.settings.steps):
-            if lack <= 0 or watch.stopped() or time.monotonic() > until:
+            if lack <= 0 or self._over():
                 break
             news = f"step {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="imitating", done=step / self.settings.steps, detail=news))
@@ -255,8 +254,12 @@ class Retrain:
                 continue
             ties = {**self.tied, name: found}
             change = tying_change(_flat_ties(ties), self.layer, len(self.trained))
-            if not self._would_compete(found) and self._is_affordable(change):
-                self.tied, self.change, self._solver = ties, change, None
+            if change is None or self._would_compete(found) or not self._is_affordable(change):
+                continue
+            if self.trained.reach(torch.zeros_like(change), change, self.task.max_change) < 1:
+                self.held = True  # cut off on its way it would be no tie
+                continue
+            self.tied, self.change, self._solver = ties, change, None
 
     def _flattest_ties(self, name: str, *, everything: bool) -> list[Tie]:
         """One tie for each unsafe polytope, of those in question."""

@@ -24,6 +24,9 @@ from birdnn.records import Decision, Tied
 from birdnn.repair.jacobian import OutputLayer
 from birdnn.spec import Polytope
 
+_ROUNDING = 1e-12
+"""Of a sum of some dozen float64, as a share of its terms."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tie:
@@ -85,17 +88,30 @@ def contested_share(y: Tensor, outputs: Sequence[int], rule: Decision) -> float:
     return max(min(pair) for pair in pairs)
 
 
-def tying_change(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor:
-    """The change, (parameters,), after which each follower follows and nothing else has moved."""
+def tying_change(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor | None:
+    """The change, (parameters,), after which each follower follows and nothing else has moved.
+
+    None where the followers cannot all follow: one of them would have to follow two outputs that differ, or two would
+    have to stay above each other.
+    """
+    rows, followers = torch.stack([tie.row for tie in ties]), sorted({tie.follower for tie in ties})
+    constants, least = (torch.tensor([getattr(tie, which) for tie in ties]).double() for which in ("constant", "least"))
+    # several regions may tie the same row: it has one constant, large enough for all of them
+    same = (rows[:, None] == rows).all(2)
+    constants = torch.where(same, constants, -torch.inf).amax(1)
+    # all at once: a follower may be named in another's row, so that one by one the last would undo the first
+    now = torch.cat([layer.weight, layer.bias[:, None]], 1)
+    before = rows @ now
+    wanted = torch.cat([torch.zeros_like(before[:, :-1]), constants[:, None]], 1)
+    moved = torch.zeros_like(now)
+    moved[followers] = torch.linalg.pinv(rows[:, followers]) @ (wanted - before)
+    after = rows @ (now + moved)
+    rounding = _ROUNDING * (rows.abs() @ (now.abs() + moved.abs())).amax()
+    # not "more than" and "below": NaN ties nothing
+    if not bool((after[:, :-1].abs() <= rounding).all() and (after[:, -1] >= least - rounding).all()):
+        return None
     change = torch.zeros(parameters, dtype=torch.float64)
-    weight, bias = layer.weight.clone(), layer.bias.clone()
-    # on the map as the ties before have left it; one that moves an output which an earlier row names unties that
-    for tie in ties:
-        k, share = tie.follower, tie.row[tie.follower]
-        weight[k] -= (tie.row @ weight) / share
-        bias[k] += (tie.constant - tie.row @ bias) / share
-    change[layer.weight_at] = weight - layer.weight
-    change[layer.bias_at] = bias - layer.bias
+    change[layer.weight_at], change[layer.bias_at] = moved[:, :-1], moved[:, -1]
     return change
 
 

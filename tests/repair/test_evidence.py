@@ -10,6 +10,7 @@ from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.records import Unwatched
 from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings
+from birdnn.repair.hunting import behaviour_difference
 from birdnn.spec import Region
 from tests.bounds.builders import half_space, property_of
 
@@ -62,3 +63,9 @@ def test_open_boxes_are_learnt_in_their_own_region() -> None:
     assert second[1]
     assert len(second[0]) > 10
     assert all(3.0 <= x <= 4.0 for x in second[0])
+
+
+def test_a_candidate_that_gives_no_number_is_behind_every_other() -> None:
+    """Candidates are ranked by it: NaN would stay first wherever it came first."""
+    y = torch.tensor([[1.0, 2.0]])
+    assert behaviour_difference(y, y * torch.nan, "none") == torch.inf > behaviour_difference(y, y + 9, "none")

@@ -31,6 +31,7 @@ from birdnn.sample import evaluate
 from birdnn.spec import Polytope, Property, Region, Row
 from tests.bounds.builders import make_property, property_of, random_net
 from tests.localize.planted import PLANTED, Planted, planted
+from tests.repair.graphs import a_graph
 from tests.repair.tasks import mean_change, task_of, violating
 
 ACTIVATIONS = ["Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"]
@@ -193,6 +194,26 @@ def test_a_counterexample_of_the_proof_is_put_right() -> None:
             aim.samples = 0
         after = method.propose(Evidence(points={"made up": bad}), timeout_s=60, watch=Unwatched())
         assert float(prop.regions[0].margin(evaluate(after, bad))) > 0
+
+
+def test_what_is_preserved_is_the_users_data_too() -> None:
+    case = bad_neuron("Relu")
+    data = torch.rand(50, 16, generator=torch.Generator().manual_seed(5)) + 1  # beyond the region
+    task = replace(task_of(case.net, property_of(case.region)), domain=None, data=data)
+    method = Finetune(task, FinetuneSettings(top=5, **SMALL), neurons(case.net))
+    assert torch.equal(method.preserved[-1].x, data)
+
+
+def test_a_softmax_that_changes_nothing_is_left_out_of_the_search() -> None:
+    net, front = a_graph("two heads", softmax=True), a_graph("two heads")
+    row = Row((Fraction(1), Fraction(-1), Fraction(0), Fraction(0)), Fraction(0))
+    prop = make_property([-1] * 16, [1] * 16, Polytope(rows=(row,), n_outputs=4))
+    method = Finetune(replace(task_of(net, prop), front=front), FinetuneSettings(top=3, **SMALL), neurons(net))
+    x = torch.rand(9, 16, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(evaluate(method.teacher, x), evaluate(front, x))
+    after = method.propose(Evidence(), timeout_s=60, watch=Unwatched())
+    assert torch.allclose(evaluate(after, x).sum(1), torch.ones(len(x)))
+    assert float(method.change.abs().max()) > 0
 
 
 # --- the linear program

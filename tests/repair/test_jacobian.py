@@ -81,6 +81,19 @@ def test_the_last_layer_of_one_output_is_a_layer() -> None:
     assert Trained(network_from_onnx(model(nodes, tensors, (1, 300))), 50).names == ("B1", "W1")
 
 
+@pytest.mark.parametrize("asleep", [0.0, 1e-30])
+def test_a_layer_of_zeros_holds_no_other(asleep: float) -> None:
+    """It has no size to move by: as if each value were a hundredth of what the network's are."""
+    net = shifted(np.zeros(1, np.float32))
+    trained = Trained(net.with_values({"W0": torch.full((3, 5), asleep)}), 10_000)
+    nothing, towards = torch.zeros(len(trained)).double(), torch.ones(len(trained)).double()
+    assert trained.reach(nothing, towards, float("inf")) == 1.0
+    size = torch.cat([trained.original, torch.zeros(0)]).square().mean().sqrt()
+    assert trained.reach(nothing, towards, 0.5) == pytest.approx(0.5 * 0.01 * float(size))
+    zero = Trained(net.with_values({name: torch.zeros_like(value) for name, value in net.initialisers().items()}), 9)
+    assert zero.reach(nothing[: len(zero)], towards[: len(zero)], float("inf")) == 1.0
+
+
 @pytest.mark.parametrize("sizes", [(30, 8, 2), (30, 8, 8, 2)])
 def test_a_bias_whose_matrix_is_left_out_belongs_to_the_layer_behind_it(sizes: tuple[int, ...]) -> None:
     """Of a ``MatMul`` followed by an ``Add`` the bias may be trained where the matrix is too large to be."""

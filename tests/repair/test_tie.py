@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from birdnn.boxes import Boxes
@@ -43,7 +46,9 @@ def test_a_tied_row_is_constant_for_every_input(activation: str, limit: int) -> 
     assert layer is not None
     x = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 4 - 2
     tie = chosen(evaluate(net, x), torch.tensor([1.0, 1.0, 0.0]).double())
-    after = evaluate(trained.at(tying_change([tie], layer, len(trained))), x)
+    change = tying_change([tie], layer, len(trained))
+    assert change is not None
+    after = evaluate(trained.at(change), x)
     values = after.double() @ tie.row
     assert float(values.std()) < 1e-6
     assert float(values.mean()) == pytest.approx(tie.constant, abs=1e-5)
@@ -68,11 +73,56 @@ def test_equations_and_demands_say_what_a_tied_network_satisfies() -> None:
     y = evaluate(trained.net, torch.rand(200, 2, generator=torch.Generator().manual_seed(0)))
     ties = [chosen(y, torch.tensor([1.0, 1.0, 0.0]).double())]
     change = tying_change(ties, layer, len(trained))
+    assert change is not None
     rows, values = tie_equations(ties, layer, len(trained))
     assert torch.allclose(rows @ change, values, atol=1e-12)
     assert not torch.allclose(torch.zeros_like(values), values, atol=1e-3)  # the original is not tied
     rows, values = tie_demands(ties, layer, len(trained))
     assert bool((rows @ change >= values - 1e-12).all())
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_ties_in_a_chain_hold_together_in_any_order(data: st.DataObject) -> None:
+    """Each names the follower of another: whichever comes last must not undo the first."""
+    outputs = data.draw(st.integers(3, 6))
+    trained = Trained(random_net(data.draw(st.integers(0, 99)), (2, 5, outputs)), 10_000)
+    layer = trained.output_layer()
+    assert layer is not None
+    leaders = [data.draw(st.integers(0, k - 1)) for k in range(1, outputs)]  # of outputs 1, 2, ...: no circle
+    chain = [(k, leader) for k, leader in enumerate(leaders, 1) if data.draw(st.booleans())] or [(1, 0)]
+    ties = []
+    for follower, leader in data.draw(st.permutations(chain)):
+        row = torch.zeros(outputs, dtype=torch.float64)
+        row[follower], row[leader] = data.draw(st.sampled_from([(1, -1), (-1, 1), (2, -0.5)]))
+        least = data.draw(st.sampled_from([-1.0, 0.1, 3.0]))
+        ties.append(Tie(row, follower, least + data.draw(st.sampled_from([0.0, 0.5])), least))
+    change = tying_change([*ties, replace(ties[0], constant=ties[0].constant + 1)], layer, len(trained))
+    assert change is not None
+    x = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before, after = evaluate(trained.net, x), evaluate(trained.at(change), x)
+    for place, tie in enumerate(ties):
+        values = after.double() @ tie.row
+        constant = tie.constant + (1 if place == 0 else 0)  # the larger of the two
+        assert float((values - constant).abs().amax()) < 1e-3, "float32"
+    kept = [k for k in range(outputs) if k not in dict(chain)]
+    assert torch.equal(before[:, kept], after[:, kept])
+
+
+@pytest.mark.parametrize(
+    ("rows", "followers"),
+    [
+        ([(1, -1, 0), (1, 0, -1)], [0, 0]),  # output 0 cannot follow two that differ
+        ([(1, -1, 0), (-1, 1, 0)], [0, 1]),  # nor be above and below the same one
+    ],
+)
+def test_ties_that_contradict_each_other_are_none(rows: list[tuple[int, ...]], followers: list[int]) -> None:
+    trained = Trained(random_net(4, (2, 6, 3)), 10_000)
+    layer = trained.output_layer()
+    assert layer is not None
+    ties = [Tie(torch.tensor(r).double(), k, 0.2, 0.1) for r, k in zip(rows, followers, strict=True)]
+    assert tying_change(ties, layer, len(trained)) is None
+    assert tying_change(ties[:1], layer, len(trained)) is not None
 
 
 def never_low(low: float) -> tuple[Network, Property]:
@@ -136,6 +186,20 @@ def test_a_tie_that_costs_too_much_is_not_made(limit: str) -> None:
     repair = method(net, prop, **prices)
     repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
     assert not repair.tied
+
+
+def test_a_tie_beyond_the_limit_on_changes_is_not_made_and_that_is_told() -> None:
+    net, prop = never_low(0.5)
+    repair = method(net, prop, tied_decisions=0.05, tied_outputs=0.1)
+    free = repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
+    moved = (free.value("W2") - net.value("W2")).detach().norm() / net.value("W2").detach().norm()
+    assert repair.tied
+    assert not repair.remarks()
+    repair = method(net, prop, tied_decisions=0.05, tied_outputs=0.1)
+    repair.task = replace(repair.task, max_change=float(moved) / 2)
+    repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
+    assert not repair.tied
+    assert "--max-change" in repair.remarks()[0]
 
 
 def test_an_output_layer_that_is_no_initialiser_of_its_own_is_not_tied() -> None:
