@@ -121,7 +121,10 @@ class Apart:
     output: Annotated[int | None, Said("Which output is meant; null for a change of decision.")]
     decided: tuple[int, int] | None
     replayed_by: Annotated[tuple[str, ...], Said("Who ran A, and who ran B.")]
-    size_raw: float | None = None
+    size_raw: Annotated[
+        float | None,
+        Said("The same in raw units; null where nobody knows the scaling, or the outputs compared have several."),
+    ] = None
     x_raw: Annotated[tuple[float, ...] | None, Said("The same in raw units; null where nobody knows the scaling.")] = (
         None
     )
@@ -144,9 +147,15 @@ class Apart:
             pairs = zip(self.x, inputs, strict=True)
             x_raw = tuple(float(Fraction(value) * side.range + side.mean) for value, side in pairs)
         if outputs:
-            # A difference: of the scaling only the range counts, the mean cancels.
-            size_raw = float(Fraction(self.size) * outputs[self.output or 0].range)
+            meant = (self.output, self.output) if self.output is not None else self.decided
+            size_raw = None if meant is None else _difference_raw(self.size, *(outputs[place] for place in meant))
         return replace(self, x_raw=x_raw, size_raw=size_raw)
+
+
+def _difference_raw(size: float, one: ScaledQuantity, other: ScaledQuantity) -> float | None:
+    """A difference of two values in raw units; None where each is scaled in its own way."""
+    # Where both have one scaling only the range counts: the mean cancels.
+    return float(Fraction(size) * one.range) if (one.range, one.mean) == (other.range, other.mean) else None
 
 
 @publishes("ProvedApartModel", "place upper method arithmetic boxes seconds complete")

@@ -122,5 +122,5 @@ class EstimateOutcome(Result):
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        words = (f"{e.name}: {e.violations:,} of {e.n:,} violate, bound {e.bound.epsilon:.3g}" for e in self.properties)
+        words = (f"{e.name}: {e.violations:,} of {e.n:,} violate, bound {e.bound.epsilon}" for e in self.properties)
         return in_a_line("EstimateOutcome", words, self.wall_s)

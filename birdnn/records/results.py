@@ -300,6 +300,11 @@ class Kept:
     drawdown: float
     n: Annotated[int, Said("Inputs compared; 0: none could be. -1: not recorded.", absent=-1)]
 
+    @property
+    def measured(self) -> bool:
+        """Were inputs compared? Otherwise `mae` is 0, which would read as a candidate that changes nothing."""
+        return self.n != 0
+
 
 @publishes(
     "TriedModel",

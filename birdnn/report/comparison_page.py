@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from birdnn.records import Apart, CompareOutcome
+from collections.abc import Mapping
+
+from birdnn.records import Apart, Became, CompareOutcome, Guarantee, Matching
 from birdnn.report.comparison_text import at_most, compare_headline, flip_text, found_in, point_text, proved_in
 from birdnn.report.pages import Figures, template_environment
 from birdnn.report.publish import json_document
 from birdnn.report.words import Side
+
+_TAGS: Mapping[Became, Guarantee] = {
+    "kept": "proved",
+    "gained": "proved",
+    "lost": "violated",
+    "violated in both": "violated",
+    "undecided": "unknown",
+}
+"""What became of a property -> the word in whose colours it is told."""
+
+_MATCHED: Mapping[Matching, str] = {
+    "graph": "Both files hold the same graph; parameters are compared by name.",
+    "layers": "The graphs differ and fold to layers of the same form; the folded layers are compared.",
+    "none": "The structures differ: no parameter of one corresponds to one of the other.",
+}
 
 
 def compare_page(outcome: CompareOutcome) -> str:
@@ -17,6 +34,8 @@ def compare_page(outcome: CompareOutcome) -> str:
         headline=compare_headline(outcome),
         v=Figures(json_document(outcome, headline=compare_headline(outcome))),
         outputs=Side("Y", outcome.outputs),
+        TAGS=_TAGS,
+        MATCHED=_MATCHED,
         tone=_banner_tone(outcome),
         found_in=lambda place: found_in(outcome, place),
         proved_in=lambda place: proved_in(outcome, place),

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from birdnn.printable import readable
-from birdnn.records import Apart, CompareOutcome, Likeness, ProvedApart, Structure
+from birdnn.records import Apart, Became, CompareOutcome, Likeness, Matching, ProvedApart, Structure
 from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW, STYLES
-from birdnn.report.words import Side, percent, plain_number
+from birdnn.report.words import Side, at_least_text, at_most_text, percent, plain_number
 
 _SHOWN = 8
 _CHANGES = 24
-_BECAME = {
+_BECAME: Mapping[Became, str] = {
     "kept": "green",
     "gained": "bold green",
     "lost": "bold red",
     "violated in both": "red",
     "undecided": "bold yellow",
+}
+_MATCHED: Mapping[Matching, str] = {
+    "graph": "the same graph: parameters are compared by name",
+    "layers": "other graphs, the same layers: compared after folding",
+    "none": "different structures: no parameter of one corresponds to one of the other",
 }
 
 
@@ -127,7 +133,7 @@ def _likeness_table(outcome: CompareOutcome, width: int) -> Table:
         cells = [readable(entry.place)]
         cells += ["-" if share is None else percent(share)] if decides else []
         cells += ["-" if fidelity is None else f"{fidelity.mae:.2g}"]
-        cells += [f"{found[0].size:.3g}" if found else "0", "-" if bound is None else f"{bound:.3g}"]
+        cells += [at_least_text(found[0].size) if found else "0", "-" if bound is None else at_most_text(bound)]
         if width >= NARROW:
             cells += [_newly_violating_cell(entry), f"{0 if fidelity is None else fidelity.n:,}"]
         table.add_row(*map(Text, cells))
@@ -160,8 +166,12 @@ def _outputs_table(outcome: CompareOutcome, width: int) -> Table | None:
     for place in sorted(order[:_SHOWN]):
         upper = math.inf if bound is None else bound.upper[place]
         entry = found.get(place)
-        cells = [side.name(place), f"{first.per_output[place]:.2g}", "0" if entry is None else f"{entry.size:.3g}"]
-        cells.append(f"{upper:.3g}" if math.isfinite(upper) else "-")
+        cells = [
+            side.name(place),
+            f"{first.per_output[place]:.2g}",
+            "0" if entry is None else at_least_text(entry.size),
+        ]
+        cells.append(at_most_text(upper) if math.isfinite(upper) else "-")
         if outcome.outputs and width >= NARROW:
             cells.append("0" if entry is None or entry.size_raw is None else f"{entry.size_raw:.4g}")
         table.add_row(*(Text(readable(cell)) for cell in cells))
@@ -251,7 +261,7 @@ def flip_text(outcome: CompareOutcome, entry: Apart) -> str:
     """A change of decision in words."""
     side = Side("Y", outcome.outputs)
     names = [side.name(i) for i in (entry.decided_before or 0, entry.decided_after or 0)]
-    return f"{names[0]} in A, {names[1]} in B, each by at least {entry.size:.3g}"
+    return f"{names[0]} in A, {names[1]} in B, each by at least {at_least_text(entry.size)}"
 
 
 def _add_measured(facts: Table, outcome: CompareOutcome) -> None:
@@ -276,12 +286,7 @@ def _add_measured(facts: Table, outcome: CompareOutcome) -> None:
 def _add_structure(facts: Table, found: Structure) -> None:
     if found.same_file:
         add_fact(facts, "files", "both hold the same bytes")
-    words = {
-        "graph": "the same graph: parameters are compared by name",
-        "layers": "other graphs, the same layers: compared after folding",
-        "none": "different structures: no parameter of one corresponds to one of the other",
-    }
-    add_fact(facts, "structure", words[found.matching])
+    add_fact(facts, "structure", _MATCHED[found.matching])
     for statement in found.statements:
         add_fact(facts, "", statement)
     if found.changed == 0:

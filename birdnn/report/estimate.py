@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from decimal import Decimal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,6 +13,7 @@ from birdnn.records import EstimateOutcome, Interval, PropertyEstimate, RareEven
 from birdnn.report.tables import add_fact, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW
 from birdnn.report.witnesses import replay_text
+from birdnn.report.words import at_least_text, at_most_text, confidence_text
 
 _SHOWN_INPUTS = 8
 
@@ -25,7 +26,9 @@ def estimate_summary(outcome: EstimateOutcome, width: int = 80) -> RenderableTyp
     table.add_column("samples", justify="right")
     table.add_column("violations", justify="right")
     table.add_column("rate", justify="right")
-    title = [_confidence_text(1 - entry.interval.confidence) for entry in outcome.properties[:1]]
+    # of its decimal: of the float 1 - 0.999 is a little more than 0.001, and rounded down to 99.899 %
+    lost = [float(1 - Decimal(repr(entry.interval.confidence))) for entry in outcome.properties[:1]]
+    title = [confidence_text(delta) for delta in lost]
     table.add_column(" ".join([*title, "interval"]))
     if wide:
         table.add_column("samples/s", justify="right")
@@ -58,35 +61,13 @@ def probability_text(value: float) -> str:
     return f"{value:.2g}"
 
 
-def upper_bound_text(value: float) -> str:
-    """An upper bound with three digits, rounded up: what is printed is stated."""
-    if value <= 0 or value >= 1:
-        return f"{value:g}"
-    # By steps of the third digit: `:.3g` rounds to nearest, and a bound that is printed lower than it is holds no
-    # longer.
-    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    steps = round(value / unit)
-    # The text is compared, not the product: what counts is what is read.
-    text = f"{steps * unit:.3g}"
-    return text if float(text) >= value else f"{(steps + 1) * unit:.3g}"
-
-
 def quiet_line(outcome: EstimateOutcome) -> str:
     """For programs that read one line: each property with violations, samples and the bound stated."""
-    return "; ".join(f"{e.name} {e.violations}/{e.n} <={upper_bound_text(e.bound.epsilon)}" for e in outcome.properties)
+    return "; ".join(f"{e.name} {e.violations}/{e.n} <={at_most_text(e.bound.epsilon)}" for e in outcome.properties)
 
 
 def _interval_text(interval: Interval) -> str:
-    return f"{probability_text(interval.lower)} .. {upper_bound_text(interval.upper)}"
-
-
-def _confidence_text(delta: float) -> str:
-    """The confidence that an error probability leaves, rounded down: what is printed is stated."""
-    lost = 100 * max(delta, 1e-14)  # beyond that a confidence has no digits
-    digits = max(2, -math.floor(math.log10(lost)))
-    # less than float64 knows of it: 1 - 0.999 is a little more than 0.001
-    steps = math.ceil(lost * 10**digits - 1e-6)
-    return f"{100 - steps / 10**digits:.{digits}f} %"
+    return f"{at_least_text(interval.lower)} .. {at_most_text(interval.upper)}"
 
 
 def _add_statements(grid: Table, entry: PropertyEstimate) -> None:
@@ -95,8 +76,8 @@ def _add_statements(grid: Table, entry: PropertyEstimate) -> None:
     if entry.asked is not None:
         asked = f"; {entry.asked:g} was asked for" + (" and is reached" if entry.reached else " and not reached")
     stop = ", whenever one stops" if bound.anytime else ""
-    share = f"at most {upper_bound_text(bound.epsilon)} of the measure ({bound.measure}) violates it"
-    add_fact(grid, entry.name, f"{share}, confidence {_confidence_text(bound.delta)}{stop}{asked}")
+    share = f"at most {at_most_text(bound.epsilon)} of the measure ({bound.measure}) violates it"
+    add_fact(grid, entry.name, f"{share}, confidence {confidence_text(bound.delta)}{stop}{asked}")
     if entry.rare is not None:
         add_fact(grid, "  by splitting", _rare_text(entry.rare))
     for surrogate in entry.surrogates:
@@ -129,9 +110,9 @@ def _surrogate_text(surrogate: Surrogate, entry: PropertyEstimate) -> str:
     # Positive: then the margin is so on all but epsilon of the measure. Otherwise nothing follows.
     sign = "positive all over the region" if surrogate.lowest > 0 else "not positive all over the region"
     return (
-        f"{where}least value {surrogate.lowest:.3g}, {sign}; below the margin on all but "
-        f"{upper_bound_text(surrogate.epsilon)} of the measure ({entry.bound.measure}), "
-        f"confidence {_confidence_text(surrogate.delta)}, "
+        f"{where}least value {at_least_text(surrogate.lowest)}, {sign}; below the margin on all but "
+        f"{at_most_text(surrogate.epsilon)} of the measure ({entry.bound.measure}), "
+        f"confidence {confidence_text(surrogate.delta)}, "
         f"n = {surrogate.n:,}, error {surrogate.error:.3g}"
     )
 
@@ -144,5 +125,5 @@ def _add_shared_confidence(grid: Table, outcome: EstimateOutcome) -> None:
     parts += ["bound and surrogate"] if request.scenario else []
     if parts:
         add_fact(
-            grid, "confidence", f"{_confidence_text(request.delta)} for all statements, shared by {', '.join(parts)}"
+            grid, "confidence", f"{confidence_text(request.delta)} for all statements, shared by {', '.join(parts)}"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import Literal
 
 from birdnn.records import (
@@ -16,6 +15,7 @@ from birdnn.records import (
     LEAST_BEYOND,
     ApplicableOutcome,
     ExampleRepair,
+    Guarantee,
     KeptAt,
     Preservation,
     PropertyRepair,
@@ -24,7 +24,7 @@ from birdnn.records import (
     behaves_as_asked,
 )
 from birdnn.report.risks_blocks import ROLES, judging_role
-from birdnn.report.words import network_sides, percent, rounded_text
+from birdnn.report.words import at_least_text, at_most_text, network_sides, percent
 
 _USEFUL = 10.0
 """A proved bound of so many times what was found says something."""
@@ -111,12 +111,12 @@ def behaviour_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not 
 
 def still_violated(report: PropertyRepair) -> list[str]:
     """Properties that apply to the network, were not asked about, and are violated in what is handed over."""
-    return [entry.name for entry in report.watched if _guarantee_now(entry, report) == "violated"]
+    return [entry.name for entry in report.watched if guarantee_now(entry, report) == "violated"]
 
 
 def not_looked_at(report: PropertyRepair) -> list[str]:
     """Such properties that were decided before, and of which nobody knows what they are now."""
-    return [e.name for e in report.watched if _guarantee_now(e, report) is None and e.before in ("violated", "proved")]
+    return [e.name for e in report.watched if guarantee_now(e, report) is None and e.before in ("violated", "proved")]
 
 
 def is_partly_repaired(report: PropertyRepair) -> bool:
@@ -132,7 +132,7 @@ def has_lost_points(report: PropertyRepair) -> bool:
     return report.out is not None and bool(report.drawdown.share)
 
 
-def _guarantee_now(entry: ApplicableOutcome, report: PropertyRepair) -> str | None:
+def guarantee_now(entry: ApplicableOutcome, report: PropertyRepair) -> Guarantee | None:
     """What is known of the network that is handed over, which is the original where no other was written."""
     return entry.before if report.out is None else entry.after
 
@@ -160,13 +160,12 @@ def change_words(found: Preservation, report: PropertyRepair) -> str:
     """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``."""
     # Infinite where nothing is known: never useful.
     useful = found.proved <= _USEFUL * found.found
-    most = rounded_text(found.proved, ROUND_CEILING)
-    proved = f"at most {most} proved over the reals" if useful else "nothing near it proved"
+    proved = f"at most {at_most_text(found.proved)} proved over the reals" if useful else "nothing near it proved"
     asked = report.request.max_difference
     told = "" if asked is None else f" ({asked:g} asked for)"
     exactly = "; the checker finds constants, exactly" if found.constants else ""
     # The largest change lies between both: the found one is rounded down, the proved one up.
-    return f"{rounded_text(found.found, ROUND_FLOOR)} found, {proved}{told}, anywhere in {found.where}{exactly}"
+    return f"{at_least_text(found.found)} found, {proved}{told}, anywhere in {found.where}{exactly}"
 
 
 def decided_words(found: Preservation) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,15 +18,15 @@ from markupsafe import Markup
 
 from birdnn.later import later
 from birdnn.printable import readable
-from birdnn.records import PropertyRepair, SafetyReport
-from birdnn.report.headline import change_words, decided_words, worst_kept_place
+from birdnn.records import PropertyRepair, Role, SafetyReport
+from birdnn.report.headline import change_words, decided_words, guarantee_now, worst_kept_place
 from birdnn.report.publish import json_document
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.sections import section_numbers, section_titles
 from birdnn.report.standards import DISCLAIMER
-from birdnn.report.tables import duration_text
+from birdnn.report.tables import duration_text, size_text
 from birdnn.report.witnesses import HOLDS
-from birdnn.report.words import percent, plain_number, rounded_text
+from birdnn.report.words import at_least_text, at_most_text, percent, plain_number
 
 if TYPE_CHECKING:
     from birdnn.report import pictures_page
@@ -40,6 +39,7 @@ REGIONS = 4
 COUNTEREXAMPLES = 3
 _BEFORE_AND_AFTER = 2
 _LINE = 76
+_ASKED: Mapping[Role, str] = {"goal": "to be repaired", "keep": "to be kept", "suite": "from the suite"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
@@ -47,25 +47,20 @@ def _signed_text(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")
 
 
-def _size_text(value: float) -> str:
-    return f"{value / 1e6:.2g} MB" if value >= 100_000 else f"{value / 1e3:.2g} kB"
-
-
 # "at least" and "at most" round to the safe side, for what a limit is said of; all others round to nearest.
 FORMS: dict[str, Callable[[Any], str]] = {
     "percent": percent,
     "count": lambda value: f"{value:,}",
     "small": lambda value: f"{value:.2g}",
-    "at least": lambda value: rounded_text(value, ROUND_FLOOR),
-    "at most": lambda value: rounded_text(value, ROUND_CEILING),
+    "at least": at_least_text,
+    "at most": at_most_text,
     "number": _signed_text,
     "part": lambda value: f"{value:.3f}",
     "difference": lambda value: f"{value:+.4g}".replace("-", "−"),
     "raw": plain_number,
     "seconds": duration_text,
-    "bytes": _size_text,
+    "bytes": size_text,
     "text": str,
-    "yes": lambda value: "yes" if value else "no",
 }
 """How figures are written; the exact value stands beside the written one in the page."""
 
@@ -154,19 +149,13 @@ def template_environment(*, markdown: bool) -> Environment:
         lstrip_blocks=True,
         finalize=_finalise if markdown else None,
     )
-    made.filters |= {
-        "pointed": pointed,
-        "code": _code,
-        "wrapped": _wrapped,
-        "percent": percent,
-        "seconds": duration_text,
-        "raw": plain_number,
-    }
+    made.filters |= {"pointed": pointed, "code": _code, "wrapped": _wrapped}
     made.globals |= {
         "SHOWN": SHOWN,
         "REGIONS": REGIONS,
         "COUNTEREXAMPLES": COUNTEREXAMPLES,
         "HOLDS": HOLDS,
+        "ASKED": _ASKED,
         "DISCLAIMER": DISCLAIMER,
     }
     return made
@@ -198,6 +187,7 @@ def _properties_context(outcome: PropertyRepair) -> dict[str, Any]:
         "change": "" if kept is None else change_words(kept, outcome),
         "surely": "" if kept is None else decided_words(kept),
         "front": _front_map(outcome),
+        "watched_now": [guarantee_now(entry, outcome) for entry in outcome.watched],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from birdnn.records import AnyRepair, CertificateFacts, EvidenceFile, PropertyRepair, Risk, Weight
-from birdnn.report.headline import behaviour_words, is_well_kept, right_words, tied_words
+from birdnn.report.headline import behaviour_words, guarantee_now, is_well_kept, right_words, tied_words
 from birdnn.report.risks_blocks import example_risks
 from birdnn.report.words import percent
 
@@ -88,14 +88,14 @@ def _undecided_risks(outcome: PropertyRepair) -> Iterator[Risk]:
 def _unasked_risks(outcome: PropertyRepair) -> Iterator[Risk]:
     """Applicable properties that nobody asked for."""
     for entry in outcome.watched:
-        now = entry.after or entry.before
-        # A proof of the original says nothing about the network after the repair.
-        if now == "proved" and entry.after is not None:
+        # None of a network that was written and not looked at: a proof of the original says nothing about it.
+        now = guarantee_now(entry, outcome)
+        if now == "proved":
             continue
-        was = f"{entry.before} before, {entry.after or 'not verified again'} after"
-        weight: Weight = "stop" if now == "violated" else "open"
+        bad = (now or entry.before) == "violated"
+        was = f"{entry.before} before, {now or 'not verified again'} after" if outcome.out else entry.before
         told = f"It applies to this network and was not asked for: {was}. {entry.text}"
-        yield _risk(weight, f"{entry.name} {'not repaired' if now == 'violated' else 'not decided'}", told)
+        yield _risk("stop" if bad else "open", f"{entry.name} {'not repaired' if bad else 'not decided'}", told)
     # An earlier version looked at none of them; later ones tell each by itself, above.
     if outcome.suite is not None and outcome.suite.not_named and not outcome.watched:
         names = ", ".join(outcome.suite.not_named)

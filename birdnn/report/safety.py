@@ -20,6 +20,7 @@ from birdnn.records import (
     PropertyOutcome,
     PropertyRepair,
     RepairOutcome,
+    RepairResult,
     Risk,
     SafetyReport,
     Summary,
@@ -61,10 +62,11 @@ for prop in report["properties"]:
         y = numpy.concatenate([value.ravel() for value in session.run(names, fed)]).tolist()
         print(prop["name"], y, "as recorded" if y == found["y"] else "recorded: %s" % found["y"])
 """
-"""Needs onnxruntime alone; names of files are put in as JSON, which Python reads as well."""
+"""Does what `birdnn.runtime.Session` does, and needs onnxruntime alone: given no name of an output it runs all of them.
+Names of files are put in as JSON, which Python reads as well."""
 
 
-_MEANING: Mapping[str, tuple[PageVerdict, str]] = {
+_MEANING: Mapping[RepairResult, tuple[PageVerdict, str]] = {
     "proved": ("proved", "Proved of a property is that no input of its regions gives an unsafe output."),
     "nothing_to_repair": ("proved as it was", "The network was not changed."),
     "sampled": ("not proved", "For what is not proved no violation is known, and there is no proof either."),

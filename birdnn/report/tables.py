@@ -50,6 +50,11 @@ def duration_text(value: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def size_text(size: float) -> str:
+    """A number of bytes as people read it: ``83 kB``, ``0.12 MB``."""
+    return f"{size / 1e6:.2g} MB" if size >= 100_000 else f"{size / 1e3:.2g} kB"
+
+
 def file_line(name: str, path: str, more: str = "") -> Text:
     """Where a file is, on a line that nothing breaks; relative to the folder that the user is in, if it lies there."""
     place = Path(path)

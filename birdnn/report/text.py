@@ -24,6 +24,7 @@ from birdnn.records import (
     PropertyRepair,
     Proved,
     Rate,
+    Tone,
     Tried,
     Unknown,
     Verdict,
@@ -40,15 +41,21 @@ from birdnn.report.headline import (
     tied_words,
     worst_kept_place,
 )
-from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, file_line, plain_table
+from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, file_line, plain_table, size_text
 from birdnn.report.witnesses import HOLDS, REASONS, replay_text
-from birdnn.report.words import percent
+from birdnn.report.words import at_most_text, percent
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
 
-STYLES = {"proved": "bold green", "violated": "bold red", "unknown": "bold yellow", "pac": "bold cyan"}
-_BASIS: dict[Guarantee, str] = {
+STYLES: Mapping[Guarantee, str] = {
+    "proved": "bold green",
+    "violated": "bold red",
+    "unknown": "bold yellow",
+    "pac": "bold cyan",
+}
+_TONES: Mapping[Tone, Guarantee] = {"good": "proved", "warn": "unknown", "bad": "violated"}
+_BASIS: Mapping[Guarantee, str] = {
     "proved": "complete search",
     "pac": "sampling",
     "violated": "counterexample",
@@ -130,8 +137,7 @@ def repair_summary(outcome: PropertyRepair, width: int = 80, *, verbose: bool = 
 def repair_headline(outcome: PropertyRepair) -> Text:
     """The result, as every report says it."""
     result = result_in_words(outcome)
-    style = {"good": "proved", "warn": "unknown", "bad": "violated"}[result.tone]
-    return Text.assemble((f"{result.word}: ", STYLES[style]), readable(result.rest))
+    return Text.assemble((f"{result.word}: ", STYLES[_TONES[result.tone]]), readable(result.rest))
 
 
 def _reason_text(verdict: Verdict) -> str:
@@ -248,7 +254,7 @@ def _change_text(change: Mapping[str, InitialiserChange]) -> str:
     count, size = sum(c.count for c in change.values()), sum(c.size for c in change.values())
     name, largest = max(change.items(), key=lambda pair: pair[1].linf)
     plural = "initialiser" if len(change) == 1 else "initialisers"
-    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {largest.linf:.2g} ({name})"
+    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {at_most_text(largest.linf)} ({name})"
 
 
 def _add_time_spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
@@ -271,8 +277,7 @@ def _add_time_spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> N
 
 def _tried_text(entry: Tried) -> str:
     kept = entry.kept
-    # Its mean difference is 0 then, which would read as a candidate that changes nothing.
-    if not kept.n:
+    if not kept.measured:
         return f"{entry.method}: {entry.result}; behaviour not measured; {duration_text(entry.seconds)}"
     same = "" if kept.decision_agreement is None else f"{percent(kept.decision_agreement)} same decision, "
     return (
@@ -304,9 +309,8 @@ def certificate_lines(found: CertificateFile | None) -> list[RenderableType]:
     """Where it is, how large, and what the checker says."""
     if found is None:
         return []
-    size = f"{found.size / 1e6:.2g} MB" if found.size >= 100_000 else f"{found.size / 1e3:.2g} kB"
     checked = Text.assemble((f"{'checker':<18}", "dim"), readable(f"{found.checked}; {duration_text(found.check_s)}"))
-    return [file_line("certificate", found.path, size), checked]
+    return [file_line("certificate", found.path, size_text(found.size)), checked]
 
 
 def _file_lines(outcome: PropertyRepair) -> list[RenderableType]:

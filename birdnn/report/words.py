@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 
 from birdnn.records import (
@@ -21,29 +21,53 @@ from birdnn.records import (
 )
 from birdnn.spec import Row
 
+_MOST_ZEROS = 8
+_SMALL_DELTA = 1e-8
+
 
 def plain_number(value: float) -> str:
     """A number as people write it, to seven digits: ``55,947.69``."""
     return f"{value:,.7g}".replace("-", "−")
 
 
-def rounded_text(value: float, how: str) -> str:
-    """Three digits, rounded as `decimal` says: what is proved at most must not be said to be less."""
+def _rounded_text(value: float, how: str) -> str:
+    """Three digits, rounded as `decimal` says."""
     if not math.isfinite(value):
         return str(value)
-    # From the float's exact value; `:.3g` rounds to nearest, whatever is meant.
-    return f"{float(Context(prec=3, rounding=how).create_decimal_from_float(value)):g}"
+    # `:.3g` rounds to nearest, whatever is meant. What counts is what is read: 0.001 is not 0.00101 because the float
+    # nearest to it is a little more.
+    return f"{float(Context(prec=3, rounding=how).create_decimal(repr(float(value)))):g}"
+
+
+def at_least_text(value: float) -> str:
+    """What is found, or proved from below, with three digits; never said to be more than it is."""
+    return _rounded_text(value, ROUND_FLOOR)
+
+
+def at_most_text(value: float) -> str:
+    """What is proved from above, with three digits; never said to be less than it is."""
+    return _rounded_text(value, ROUND_CEILING)
 
 
 def percent(share: float) -> str:
     """A share in percent that never rounds to 0 or 100 unless it is."""
     if share in (0.0, 1.0):
         return f"{share:.0%}".replace("%", " %")
-    digits = 2
+    value, digits = 100 * share, 2
     # 99.999 % of a million points leave ten that differ: they must not be told as none.
-    while digits < 8 and round(share * 100, digits) in (0.0, 100.0):
+    while float(text := f"{value:.{digits}f}") in (0.0, 100.0):
         digits += 1
-    return f"{share * 100:.{digits}f} %"
+    # Nobody counts a row of zeros.
+    return f"{value:.1g} %" if digits > _MOST_ZEROS and value < 1 else f"{text} %"
+
+
+def confidence_text(delta: float) -> str:
+    """The confidence ``1 - delta``, never said to be more than it is: ``"99.90 %"``, ``"1 - 1e-12"``."""
+    # Nobody counts a row of nines, and the float nearest to 1 - delta may be 1.
+    if delta < _SMALL_DELTA:
+        return f"1 - {at_most_text(delta)}"
+    value = (100 - 100 * Decimal(at_most_text(delta))).normalize()
+    return f"{value:.{max(2, -int(value.as_tuple().exponent))}f} %"
 
 
 def nearest_float(value: Fraction) -> float:

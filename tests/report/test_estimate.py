@@ -17,7 +17,7 @@ from birdnn.records import (
     RareEvent,
     Surrogate,
 )
-from birdnn.report.estimate import _confidence_text, estimate_summary, quiet_line
+from birdnn.report.estimate import estimate_summary, quiet_line
 from birdnn.report.publish import dumps
 from birdnn.report.text import repair_summary
 from tests.report.outcomes import WITNESS, prop, repair_outcome
@@ -53,21 +53,6 @@ def entry(name: str, **changes: object) -> PropertyEstimate:
         "sample_s": 0.5,
     }
     return PropertyEstimate(**{**values, **changes})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("delta", "text"),
-    [
-        (1e-3, "99.90 %"),
-        (1 - 0.999, "99.90 %"),
-        (2.5e-4, "99.97 %"),
-        (1e-2 / 6, "99.83 %"),
-        (1e-7, "99.99999 %"),
-        (0.0, "99.999999999999 %"),
-    ],
-)
-def test_a_confidence_is_not_rounded_up(delta: float, text: str) -> None:
-    assert _confidence_text(delta) == text
 
 
 RARE = RareEvent(

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from birdnn.printable import readable
 from birdnn.records import Drawdown, Drawdowns, SafetyReport, Tied
@@ -20,6 +26,7 @@ from birdnn.report.publish import dumps, json_document, record_from
 from birdnn.report.safety import safety_report
 from birdnn.report.sarif import sarif_log
 from birdnn.report.words import Side, unsafe_words
+from birdnn.runtime import Session
 from birdnn.spec import Row
 from tests.report.pages import COSTS, RHO, Seen, checked_figures, files, made_report, outcome
 
@@ -121,6 +128,75 @@ def test_nobody_is_called_still_violated_who_was_not_looked_at(before: str, afte
     assert ("prop_3" in sentences.rest, sentences.tone) == ((True, "warn") if told else (False, "good"))
     unwritten = headline.result_in_words(replace(made, out=None))
     assert ("Still violated: prop_3" in unwritten.rest) == (before == "violated")
+
+
+@pytest.mark.parametrize("before", ["proved", "violated", "unknown"])
+def test_of_a_network_that_was_not_changed_everything_is_known(before: str) -> None:
+    """A property that was proved stood among the open risks as not verified again."""
+    entry = replace(outcome().watched[0], before=before, after=None)
+    nothing = {"result": "nothing_to_repair", "out": None, "out_sha256": None, "watched": (entry,)}
+    report = made_report(**nothing)
+    risks = [risk for risk in report.risks if risk.topic.startswith("prop_3")]
+    weights = {"proved": [], "violated": ["stop"], "unknown": ["open"]}
+    assert [risk.weight for risk in risks] == weights[before]
+    assert all(f"was not asked for: {before}. another" in risk.text for risk in risks)
+    for page in (Seen.of(html_page(report)).text, markdown_page(report)):
+        assert "not verified again" not in page
+    assert "not verified again" in Seen.of(html_page(made_report(watched=(entry,)))).text
+
+
+def test_a_candidate_that_was_not_measured_is_not_told_to_change_nothing() -> None:
+    (tried,) = outcome().tried
+    unknown = replace(tried, kept=replace(tried.kept, decision_agreement=None, mae=0.0, n=0))
+    for candidate, measured in ((tried, True), (unknown, False)):
+        report = made_report(tried=(candidate,))
+        assert ("/outcome/tried/0/mae" in checked_figures(report)) is measured
+        assert ('<td class="n">not measured</td>' in html_page(report)) is not measured
+
+
+def test_proved_bounds_of_the_page_are_rounded_to_the_safe_side() -> None:
+    (first, *_) = made_report().outcome.properties
+    assert first.sampled is not None
+    sampled = replace(first, sampled=replace(first.sampled, epsilon=8.341e-7, delta=0.05 / 7))
+    report = made_report(properties=(sampled,))
+    shown = {pointer: text for pointer, _, text in Seen.of(html_page(report)).figures}
+    at = "/outcome/properties/0/sampled"
+    assert (shown[f"{at}/epsilon"], shown[f"{at}/delta"]) == ("8.35e-07", "0.00715")
+
+
+def test_the_replay_script_does_what_our_replay_did(tmp_path: Path) -> None:
+    """Of a network that reads float64 and gives integers: other digits in float32, and no output that is a float."""
+    made = _network_of_integers()
+    (tmp_path / "net.onnx").write_bytes(made)
+    x = (0.1, 0.7)
+    y = Session(made)(np.array(x)).tolist()
+    told = {"properties": [{"name": "p", "counterexamples": [{"x": x, "y": y}]}]}
+    (tmp_path / "repair.json").write_text(json.dumps(told))
+    repair = outcome()
+    found = [
+        replace(entry, path=str(tmp_path / {"network before": "net.onnx"}.get(entry.role, "repair.json")))
+        for entry in files(repair)
+    ]
+    command = safety_report(repair, found, None, version="0.1.0").commands[0]
+    python, *words = shlex.split(command.command)
+    assert (python, command.purpose.startswith("Replay")) == ("python", True)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == (f"p {y} as recorded\n", 0), done.stderr
+
+
+def _network_of_integers() -> bytes:
+    """``1e9 (a + b)``, cut to an integer."""
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["sum"]),
+        helper.make_node("Mul", ["sum", "factor"], ["large"]),
+        helper.make_node("Cast", ["large"], ["out"], to=TensorProto.INT64),
+    ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, [1]) for name in "ab"]
+    outputs = [helper.make_tensor_value_info("out", TensorProto.INT64, [1])]
+    factor = helper.make_tensor("factor", TensorProto.DOUBLE, [1], [1e9])
+    graph = helper.make_graph(nodes, "integers", inputs, outputs, [factor])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def test_more_than_before_is_partly_repaired_and_an_attempt_is_not() -> None:

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from birdnn.records import CertificateFile, Drawdown, Drawdowns, Unknown
 from birdnn.report.tables import duration_text
-from birdnn.report.text import percent, repair_summary, verify_summary
+from birdnn.report.text import repair_summary, verify_summary
 from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
 OUTCOMES = {
@@ -121,14 +121,6 @@ def test_an_undecided_search_and_an_attack_without_success_are_told_apart() -> N
     text = drawn(verify_summary(verify_outcome(tried, Unknown(reason="boxes", boxes=9, open_boxes=3)), 160), 160)
     assert "no counterexample found, no proof tried: 2 rounds of attack on 1 input region" in text
     assert "limit of boxes, 3 boxes open" in text
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(1.0, "100 %"), (0.0, "0 %"), (0.99999, "99.999 %"), (0.5, "50.00 %"), (1e-7, "0.00001 %"), (0.9987, "99.87 %")],
-)
-def test_a_share_is_never_rounded_to_all_or_nothing(share: float, text: str) -> None:
-    assert percent(share) == text
 
 
 @pytest.mark.parametrize(
