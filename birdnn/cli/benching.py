@@ -73,11 +73,11 @@ def finish_bench(
         if summary is not None:
             files.add(summary, _summary_text(outcome, summary).encode())
         if plot is not None:
-            files.add(plot, draw_cactus(outcome, plot.suffix.lower()[1:]))
+            files.add(plot, draw_cactus(outcome, plot))
     if quiet:
         print_first_line(quiet_line(outcome))
     else:
-        show(lambda width: bench_summary(outcome, width))
+        show(lambda _: bench_summary(outcome))
     # the worst first: two answers of which one is wrong, then an interruption, our own faults, unusable files
     within = [f"{row.name}: {row.note}" for row in outcome.rows if row.answer == CONTRADICTION]
     contradictions = [
@@ -103,9 +103,10 @@ def _summary_text(outcome: CampaignOutcome, path: Path) -> str:
     return bench_markdown(outcome, f"{Path(outcome.instances).stem}: {outcome.kind}", made_by)
 
 
-def draw_cactus(outcome: CampaignOutcome, kind: str) -> bytes:
-    """The cactus plot of our table and those it is compared with."""
+def draw_cactus(outcome: CampaignOutcome, place: Path) -> bytes:
+    """The cactus plot of our table and those it is compared with, as the file there is to hold it."""
     from birdnn.report.cactus import cactus_picture  # Matplotlib takes long to load
+    from birdnn.report.drawing import picture_kind
 
     curves = {outcome.figures.name: outcome.figures.curve}
     curves |= {entry.theirs.name: entry.theirs.curve for entry in outcome.against}
@@ -114,5 +115,5 @@ def draw_cactus(outcome: CampaignOutcome, kind: str) -> bytes:
         total=outcome.figures.n,
         limit_s=max(row.timeout_s for row in outcome.rows),
         title=f"{Path(outcome.instances).name}: {outcome.kind}",
-        kind=kind,
+        kind=picture_kind(place),
     )

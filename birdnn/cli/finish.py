@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from birdnn.cli.failures import complain, report_interrupted
 from birdnn.cli.statuses import UNDECIDED
@@ -114,10 +113,10 @@ def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Pat
         if json is not None:
             write_record(outcome, json, files.add)
         if picture is not None and outcome.answers:
-            from birdnn.report.pictures import localisation_picture  # Matplotlib takes long to load
+            from birdnn.report.drawing import picture_kind  # Matplotlib takes long to load
+            from birdnn.report.pictures import localisation_picture
 
-            kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
-            files.add(picture, localisation_picture(outcome, kind))
+            files.add(picture, localisation_picture(outcome, picture_kind(picture)))
     if quiet:
         print_first_line(outcome.outcome)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from birdnn.cli.failures import report_interrupted
 from birdnn.cli.finish import REPAIR_STATUS, result_is_on_disk
@@ -22,10 +21,10 @@ def finish_localize_blocks(
         write_record(outcome, json, write_bytes)
     ranking = outcome.found.ranking()
     if picture is not None and ranking:
-        from birdnn.report.pictures_blocks import blocks_picture  # Matplotlib takes long to load
+        from birdnn.report.drawing import picture_kind  # Matplotlib takes long to load
+        from birdnn.report.pictures_blocks import blocks_picture
 
-        kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
-        write_bytes(picture, blocks_picture(outcome.found, Path(outcome.net).name).data(kind))
+        write_bytes(picture, blocks_picture(outcome.found, Path(outcome.net).name).data(picture_kind(picture)))
     if quiet:
         print_first_line(ranking[0].name if ranking else "interrupted")
     else:

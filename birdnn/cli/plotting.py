@@ -15,7 +15,7 @@ from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import read_outcome, record_at
 from birdnn.reading import reading
 from birdnn.records import AdvisoryMap, PlotOutcome, ProgressPicture, PropertyRepair
-from birdnn.report.drawing import Drawing, Kind
+from birdnn.report.drawing import Drawing, picture_kind
 from birdnn.report.pictures_lines import margin_line
 from birdnn.report.pictures_maps import advisory_map
 from birdnn.report.pictures_repair import change_picture, progress_picture
@@ -78,8 +78,7 @@ def finish_repair_picture(
 
 def _write_picture(drawing: Drawing, place: Path, json: Path | None, record: object, **told: object) -> None:
     """The picture, and what it was drawn from."""
-    kind: Kind = "png" if place.suffix.lower() == ".png" else "svg"
     with all_or_none() as files:
-        files.add(place, drawing.data(kind))
+        files.add(place, drawing.data(picture_kind(place)))
         if json is not None:
             write_record(record, json, files.add, **told)

@@ -13,6 +13,7 @@ from birdnn.records.published import CommandLine, Said, publishes
 Formula = Literal["ochiai", "tarantula", "dstar"]
 FORMULAS: tuple[Formula, ...] = ("ochiai", "tarantula", "dstar")
 Border = Literal["names", "structure", "user"]
+ExampleRole = Literal["repair", "validation", "test"]
 
 
 @publishes("ExamplesModel", "role file=path sha256 n failing")
@@ -21,7 +22,7 @@ class Examples:
     """A file of labelled examples."""
 
     role: Annotated[
-        Literal["repair", "validation", "test"],
+        ExampleRole,
         Said("What it is for; test examples are looked at once, in the end."),
     ]
     path: str

@@ -156,11 +156,7 @@ class LayerResponsibility:
 @publishes("InterventionModel", "k top random_mean random_spread draws broken n")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterventionCheck:
-    """Violations that remain on held-out violating points when k neurons are fixed to their positive mean.
-
-    Attributes:
-        random: the share of each draw; it is not published.
-    """
+    """Violations that remain on held-out violating points when k neurons are fixed to their positive mean."""
 
     k: int
     top: Annotated[float, Said("Share that still violates with the k most responsible neurons fixed.")]
@@ -169,7 +165,6 @@ class InterventionCheck:
     draws: int
     broken: Annotated[float, Said("Share of satisfying points that violate with the top k fixed.")]
     n: Annotated[int, Said("Number of held-out violating points.")]
-    random: tuple[float, ...] = ()
 
     @staticmethod
     def of(k: int, top: float, random: Sequence[float], *, broken: float, n: int) -> InterventionCheck:
@@ -183,7 +178,6 @@ class InterventionCheck:
             draws=len(random),
             broken=broken,
             n=n,
-            random=tuple(random),
         )
 
 

@@ -50,7 +50,7 @@ def _answers_text(found: Figures) -> str:
     return ", ".join(f"{count} {word}" for word, count in found.answers.items())
 
 
-def bench_summary(outcome: CampaignOutcome, width: int) -> RenderableType:
+def bench_summary(outcome: CampaignOutcome) -> RenderableType:
     """What the terminal shows."""
     parts: list[RenderableType] = [Text(f"{quiet_line(outcome)}.", style="bold")]
     parts.append(_figures_table(outcome))

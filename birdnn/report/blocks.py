@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.printable import readable
-from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, ExampleRepair
+from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, ExampleRepair, Formula
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.tables import add_fact, add_notes, facts_grid, file_line, plain_table
 
 _NARROW = 72
-_WORDS = {"ochiai": "Ochiai", "tarantula": "Tarantula", "dstar": "D*"}
+_WORDS: Mapping[Formula, str] = {"ochiai": "Ochiai", "tarantula": "Tarantula", "dstar": "D*"}
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

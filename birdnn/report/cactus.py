@@ -11,10 +11,8 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from birdnn.printable import readable
-from birdnn.report.drawing import PLAIN_TEXT
+from birdnn.report.drawing import DPI, PLAIN_TEXT, Kind
 
-KINDS = ("svg", "png")
-_DPI = 160
 _STYLES = (
     ("#1b4f8a", "-", "o"), ("#c25b00", "--", "s"), ("#2e7d4f", "-.", "^"), ("#7a3e9d", ":", "D"), ("#444444", "-", "v"),
 )  # fmt: skip
@@ -25,7 +23,7 @@ _LEAST_S = 1e-3
 
 @matplotlib.rc_context(PLAIN_TEXT)
 def cactus_picture(
-    curves: Mapping[str, Sequence[float]], *, total: int, limit_s: float, title: str, kind: str
+    curves: Mapping[str, Sequence[float]], *, total: int, limit_s: float, title: str, kind: Kind
 ) -> bytes:
     """For each name its solved instances in ascending order of seconds, on a logarithmic scale.
 
@@ -34,7 +32,7 @@ def cactus_picture(
         total: all instances, the right end of the axis.
         limit_s: the largest limit of any instance, drawn as a line.
         title: above the axes.
-        kind: one of `KINDS`.
+        kind: of file.
     """
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -69,5 +67,5 @@ def cactus_picture(
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.93))
     buffer = io.BytesIO()
     dated: dict[str, Any] = {"Date": None} if kind == "svg" else {}  # the same rows give the same file
-    figure.savefig(buffer, format=kind, dpi=_DPI, metadata=dated)
+    figure.savefig(buffer, format=kind, dpi=DPI, metadata=dated)
     return buffer.getvalue()

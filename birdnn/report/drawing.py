@@ -9,6 +9,7 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from xml.sax.saxutils import escape
 
@@ -20,7 +21,6 @@ from matplotlib.ticker import FuncFormatter
 from birdnn.printable import readable
 
 Kind = Literal["svg", "png"]
-KINDS: tuple[Kind, ...] = ("svg", "png")
 INK, SOFT, FAINT = "#1a1a1a", "#5c5c5c", "#d9d9d9"
 DPI = 160
 
@@ -49,6 +49,11 @@ none."""
 def picture_style() -> matplotlib.RcParams:
     """For ``with matplotlib.rc_context(style())``: figures are made and saved inside of it."""
     return matplotlib.RcParams(_STYLE)
+
+
+def picture_kind(path: Path) -> Kind:
+    """What a file is to hold, by its suffix."""
+    return "png" if path.suffix.lower() == ".png" else "svg"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from birdnn.printable import readable
-from birdnn.records import LocalizeOutcome, PropertyLocalisation
+from birdnn.records import Form, LocalizeOutcome, PropertyLocalisation
 from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW
 from birdnn.report.words import percent
 
-FORMS = {
+FORMS: Mapping[Form, str] = {
     "mean": "difference of means over spread: 0 behaves alike on both kinds of samples, 1 tells them apart",
     "sum": "difference of summed outputs, as in the paper: biased by unequal numbers of samples",
 }

@@ -40,7 +40,7 @@ def _draw_suspicion(axes: Axes, found: BlockLocalisation, blocks: list[Suspiciou
         rated = block.suspiciousness is not None
         axes.text(share + 0.01, place, f"{share:.2f}" if rated else "not judged", va="center", size=8, color=INK)
     axes.set_yticks(places, [readable(block.name) for block in blocks])
-    axes.set_xlim(0, 1.05 * max(1.0, max(shares)))
+    axes.set_xlim(0, 1.05)
     # From above: the input is on top.
     axes.set_ylim(len(blocks) - 0.5, -0.5)
     axes.set_xlabel("suspiciousness")
@@ -49,12 +49,14 @@ def _draw_suspicion(axes: Axes, found: BlockLocalisation, blocks: list[Suspiciou
 
 def _draw_spectrum(axes: Axes, blocks: list[SuspiciousBlock]) -> None:
     plain_axes(axes)
+    # A label once, at the first: each that is labelled is another line of the legend.
+    first = next((place for place, block in enumerate(blocks) if block.suspiciousness is not None), None)
     for place, block in enumerate(blocks):
         if block.suspiciousness is None:
             continue
         axes.plot([block.forward, block.backward], [place, place], color=FAINT, lw=2, zorder=1)
-        axes.plot(block.forward, place, "o", color=_FORWARD, ms=6, label="forward" if not place else None)
-        axes.plot(block.backward, place, "D", color=_BACKWARD, ms=5, label="backward" if not place else None)
+        axes.plot(block.forward, place, "o", color=_FORWARD, ms=6, label="forward" if place == first else None)
+        axes.plot(block.backward, place, "D", color=_BACKWARD, ms=5, label="backward" if place == first else None)
     axes.set_xlim(0, 1)
     axes.set_xlabel("spectrum of its channels, mean")
     axes.grid(visible=False, axis="y")

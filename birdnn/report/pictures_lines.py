@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -12,14 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from birdnn.printable import readable
-from birdnn.records import LinePanel, MarginLine
+from birdnn.records import LinePanel, MarginLine, PanelTitle
 from birdnn.report.drawing import FAINT, INK, Drawing, group_thousands, picture_style, plain_axes
 from birdnn.report.pictures_maps import value_text
 
 Floats = npt.NDArray[np.float64]
 
 # dark and solid after, lighter and dashed before: told apart without colours
-_LOOKS = {"before": ("#b5651d", (0, (5, 2))), "after": ("#1f4e79", "solid"), "": ("#1f4e79", "solid")}
+_LOOKS: Mapping[PanelTitle, tuple[str, str | tuple[int, tuple[int, int]]]] = {
+    "before": ("#b5651d", (0, (5, 2))),
+    "after": ("#1f4e79", "solid"),
+    "": ("#1f4e79", "solid"),
+}
 _NAMED = 5
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +25,7 @@ from matplotlib.transforms import Affine2D
 
 from birdnn.later import later
 from birdnn.printable import readable
-from birdnn.records import NO_CELL, AdvisoryMap, MapPanel, Mark, NamedInput
+from birdnn.records import NO_CELL, AdvisoryMap, Decision, MapPanel, Mark, NamedInput
 from birdnn.report.drawing import INK, Drawing, group_thousands, picture_style
 from birdnn.report.words import percent
 
@@ -222,6 +222,13 @@ def _draw_mark(axes: Axes, model: AdvisoryMap, mark: Mark) -> None:
     )
 
 
+_DECIDES: Mapping[Decision, str] = {
+    "argmin": " (the least output decides)",
+    "argmax": " (the greatest output decides)",
+    "none": "",
+}
+
+
 def _axis_labels(model: AdvisoryMap) -> tuple[str, str]:
     if model.geometry == "encounter":
         unit = f" [{model.x.unit}]" if model.x.unit else ""
@@ -234,10 +241,9 @@ def _axis_name(quantity: NamedInput) -> str:
 
 
 def _title(model: AdvisoryMap) -> str:
-    which = {"argmin": " (the least output decides)", "argmax": " (the greatest output decides)", "none": ""}
-    word = "decisions" if which[model.decision] else "violations"
+    word = "decisions" if _DECIDES[model.decision] else "violations"
     about = f"{model.property}: {word}" if model.property else word.capitalize()
-    return readable(f"{about} over {model.x.name} and {model.y.name}{which[model.decision]}")
+    return readable(f"{about} over {model.x.name} and {model.y.name}{_DECIDES[model.decision]}")
 
 
 def value_text(value: float, unit: str) -> str:

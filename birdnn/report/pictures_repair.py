@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import matplotlib
 import numpy as np
@@ -14,14 +15,19 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from birdnn.printable import readable
-from birdnn.records import PropertyRepair, RepairOutcome, Tried
+from birdnn.records import Guarantee, PropertyRepair, RepairOutcome, Tried, TriedResult
 from birdnn.report.drawing import INK, SOFT, Drawing, picture_style, plain_axes
+from birdnn.report.words import at_most_text, percent
+
+_Word: TypeAlias = Literal[TriedResult, Guarantee, "not looked at"]
 
 # shape and fill say the result as well as colour does
-_MARKS = {
+_MARKS: Mapping[_Word, tuple[str, str, str]] = {
     "proved": ("o", "#1f4e79", "#1f4e79"),
     "violated": ("X", "#b5651d", "#b5651d"),
     "unknown": ("D", "white", "#5c5c5c"),
+    "pac": ("s", "white", "#1f4e79"),
+    "too far": (">", "white", "#b5651d"),
     "passed over": ("o", "white", "#9a9a9a"),
     "not looked at": ("_", "#b0b0b0", "#b0b0b0"),
 }
@@ -35,7 +41,7 @@ def progress_svg(report: PropertyRepair) -> str:
 
 
 def change_svg(report: RepairOutcome) -> str:
-    """`change` as an ``<svg>`` element."""
+    """`change_picture` as an ``<svg>`` element."""
     return change_picture(report).svg()
 
 
@@ -69,19 +75,19 @@ def progress_picture(report: PropertyRepair) -> Drawing:
     return Drawing(figure, title, _progress_description(report))
 
 
-def _candidate_word(entry: Tried, name: str) -> str:
+def _candidate_word(entry: Tried, name: str) -> _Word:
     """What became of a property on a candidate; the result of all where the report does not tell them apart."""
-    # Of one that was passed over no property was looked at, and a report need not have answers.
-    if entry.result == "passed over" or not entry.answers:
+    # Of one that was passed over, or is too far, no property was looked at, and a report need not have answers.
+    if not entry.answers:
         return entry.result
     return entry.answers.get(name, "not looked at")
 
 
-def _words_in_use(tried: Sequence[Tried], names: list[str]) -> set[str]:
+def _words_in_use(tried: Sequence[Tried], names: list[str]) -> set[_Word]:
     return {_candidate_word(entry, name) for entry in tried for name in names} | {entry.result for entry in tried}
 
 
-def _legend_handle(word: str) -> Line2D:
+def _legend_handle(word: _Word) -> Line2D:
     marker, fill, edge = _MARKS[word]
     return Line2D([], [], ls="", marker=marker, mfc=fill, mec=edge, ms=7, label=word)
 
@@ -106,7 +112,9 @@ def _draw_changed_decisions(axes: Axes, tried: Sequence[Tried]) -> None:
 
 def _draw_output_difference(axes: Axes, tried: Sequence[Tried]) -> None:
     axes.set_ylabel("mean absolute\ndifference", fontsize=7.5)
-    _draw_logarithmic(axes, tried, [entry.kept.mae for entry in tried], lambda value: f"{value:g}")
+    _draw_logarithmic(
+        axes, tried, [entry.kept.mae if entry.kept.measured else None for entry in tried], lambda value: f"{value:g}"
+    )
 
 
 def _draw_logarithmic(
@@ -117,7 +125,8 @@ def _draw_logarithmic(
     known = [value for value in values if value is not None]
     above = [value for value in known if value > 0]
     if not above:
-        said = "0 for each" if known else "no decision rule"
+        absent = "no decision rule" if any(entry.kept.measured for entry in tried) else "not measured"
+        said = "0 for each" if known else absent
         axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", va="center", color=SOFT)
         axes.set_yticks([])
         return
@@ -162,13 +171,11 @@ def _draw_cost(axes: Axes, tried: Sequence[Tried]) -> None:
 
 def _progress_description(report: PropertyRepair) -> str:
     def told(number: int, entry: Tried) -> str:
-        kept = (
-            ""
-            if entry.kept.decision_agreement is None
-            else f", {100 * entry.kept.decision_agreement:.4g} % same decision"
-        )
+        share = entry.kept.decision_agreement
+        same = "" if share is None else f"{percent(share)} same decision, "
+        kept = f"{same}mean difference {entry.kept.mae:.2g}" if entry.kept.measured else "behaviour not measured"
         boxes = f", {entry.boxes:,} boxes" if entry.boxes else ""
-        return f"{number}. {entry.method}: {entry.result}{kept}, mean difference {entry.kept.mae:.2g}{boxes}, "
+        return f"{number}. {entry.method}: {entry.result}, {kept}{boxes}, "
 
     parts = [f"{told(i, entry)}{entry.seconds:.3g} s." for i, entry in enumerate(report.tried, 1)]
     return readable(" ".join([*parts, f"Stopped: {report.stopped}." if report.stopped else ""]).strip())
@@ -204,7 +211,7 @@ def change_picture(report: RepairOutcome) -> Drawing:
             axes.grid(visible=False, axis="y")
         figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
     told = [
-        f"{n}: {report.change[n].count:,} of {report.change[n].size:,}, at most {report.change[n].linf:.3g}"
+        f"{n}: {report.change[n].count:,} of {report.change[n].size:,}, at most {at_most_text(report.change[n].linf)}"
         for n in moved
     ]
     return Drawing(figure, title, readable("; ".join(told) or "nothing changed"))

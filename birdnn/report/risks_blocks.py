@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from birdnn.records import BlockRepair, ExampleRepair, MethodResult, Risk, Weight
+from birdnn.records import BlockRepair, ExampleRepair, ExampleRole, MethodResult, Risk, Weight
 from birdnn.report.words import percent
 
 NOTHING_PROVED = "Nothing is proved: the figures are counts over the examples of these files."
 """What `repair.json` notes of every repair by blocks."""
 
-ROLES = {"repair": "repair", "validation": "validation", "test": "held-out"}
+ROLES: Mapping[ExampleRole, str] = {"repair": "repair", "validation": "validation", "test": "held-out"}
 """Role of a file of examples -> what people call it."""
 
 
-def judging_role(repair: BlockRepair) -> str:
+def judging_role(repair: BlockRepair) -> ExampleRole:
     """The file by which the repair is told: held-out examples, or those for validation where there are none."""
     # They come in the order repair, validation, test, the last of which may be missing.
     return repair.examples[-1].role

@@ -10,10 +10,11 @@ information. Kinds other than ``fail`` have level ``none`` (3.27.10).
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from birdnn.records import EvidenceFile, PropertyOutcome, PropertyRepair, SafetyReport
+from birdnn.records import EvidenceFile, Guarantee, PropertyOutcome, PropertyRepair, SafetyReport
 from birdnn.report.headline import behaviour_word
 from birdnn.report.sarif_blocks import Objects, rules_of_examples
 
@@ -23,7 +24,7 @@ _BEHAVIOUR = {
     "shortDescription": {"text": "Where nothing has to change the network does as before, as well as asked for."},
     "defaultConfiguration": {"level": "warning"},
 }
-_KINDS = {
+_KINDS: Mapping[Guarantee, tuple[str, str]] = {
     "proved": ("pass", "none"),
     "violated": ("fail", "error"),
     "unknown": ("open", "none"),

@@ -43,7 +43,7 @@ def test_a_planted_neuron_comes_first_and_fixing_it_heals(activation: str) -> No
     assert (one.k, three.k, one.n) == (1, 3, len(bad))
     assert one.top < 0.01
     assert one.broken == 0.0
-    assert len(one.random) == 20
+    assert one.draws == 20
     assert one.random_mean > 0.5
     assert three.top < three.random_mean - three.random_spread / 2
 

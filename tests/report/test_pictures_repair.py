@@ -51,6 +51,25 @@ def test_candidates_without_a_decision_rule_or_any_difference() -> None:
     assert {"no decision rule", "0 for each"} <= set(shown)
 
 
+def test_a_candidate_that_was_not_measured_is_not_told_to_change_nothing() -> None:
+    unknown = replace(KEPT, decision_agreement=None, mae=0.0, n=0)
+    report = repair_outcome(tried=(replace(TRIED[0], kept=unknown), TRIED[2]))
+    assert "1. finetune:lp: violated, behaviour not measured, 1,234 boxes" in progress_picture(report).description
+    zero = replace(TRIED[0], kept=replace(unknown, n=9))
+    zeros = [text_of(progress_svg(repair_outcome(tried=(one, TRIED[2])))).count("0") for one in (report.tried[0], zero)]
+    assert zeros[0] + 1 == zeros[1]
+    none = repair_outcome(tried=(replace(TRIED[0], kept=unknown),))
+    shown = text_of(progress_svg(none))
+    assert (shown.count("not measured"), "0 for each" in shown) == (2, False)
+
+
+def test_a_candidate_that_is_too_far_has_its_mark() -> None:
+    """It ended in a KeyError, here and on the page."""
+    far = Tried(method="retrain", result="too far", kept=KEPT, seconds=1.0)
+    shown = text_of(progress_svg(repair_outcome(tried=(far, TRIED[2]))))
+    assert "too far" in shown
+
+
 def test_a_repair_without_candidates_can_be_drawn() -> None:
     report = repair_outcome(tried=())
     assert "0 candidates" in progress_picture(report).title
