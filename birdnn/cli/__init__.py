@@ -9,14 +9,9 @@ import traceback
 from collections.abc import Sequence
 
 from birdnn.cli.began import BEGAN
-from birdnn.cli.loading import without_garbage_collection
+from birdnn.cli.loading import missing_package, without_garbage_collection
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.heap import keep_freed_memory
-
-_MISSING = (
-    "the package {} is not installed: pip install birdnn brings all that it needs. "
-    "The checker alone is there: birdnn-check --help"
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,19 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from birdnn.cli.app import app
 
         app(args=arguments, prog_name="birdnn")
-    except ModuleNotFoundError as error:
-        # a module of ours that is missing is no package to be installed
-        if (error.name or "").partition(".")[0] == "birdnn":
-            raise
-        print(f"birdnn: error: {_MISSING.format(error.name)}", file=sys.stderr)
-        sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         print("birdnn: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except MemoryError:
         print("birdnn: error: memory ran out while birdnn was loaded; nothing is decided", file=sys.stderr)
         sys.exit(UNDECIDED)
-    except Exception:  # noqa: BLE001 - see above
+    except Exception as error:  # noqa: BLE001 - see above
+        if told := missing_package(error):
+            print(f"birdnn: error: {told}", file=sys.stderr)
+            sys.exit(UNUSABLE)
         traceback.print_exc()
         sys.exit(OWN_FAULT)
     finally:

@@ -132,3 +132,19 @@ def test_who_installed_the_checker_alone_is_told_what_is_missing() -> None:
         "birdnn: error: the package typer is not installed: pip install birdnn brings all that it needs. "
         "The checker alone is there: birdnn-check --help\n"
     )
+
+
+def test_a_missing_module_of_ours_is_our_own_fault() -> None:
+    """Status 1 would say that something is violated."""
+    without = "import sys; sys.modules['birdnn.cli.app'] = None; from birdnn.cli import main; main(['--version'])"
+    done = subprocess.run([sys.executable, "-c", without], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "ModuleNotFoundError: import of birdnn.cli.app halted" in done.stderr
+
+
+def test_the_standards_command_names_a_missing_package_too(tmp_path: Path) -> None:
+    query = "from birdnn.cli.vnnlib import main; main(['verify', 'q.vnnlib'])"
+    without = f"import sys; sys.modules['rich.console'] = None; {query}"
+    done = subprocess.run([sys.executable, "-c", without], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("birdnn-vnnlib: error: the package rich is not installed: ")
