@@ -1,21 +1,33 @@
 """Instances of a campaign on the nodes of a cluster: what a command reads and writes travels by value.
 
-Every word of a command that names a file here has it sent along; what the command leaves in its folder comes back. On
-the node it runs as it would here, in a process that is watched from outside, with a time limit and a memory limit.
+The files that a command's options name are sent along; what the command leaves in its folder comes back. On the node it
+runs as it would here, in a process that is watched from outside, with a time limit and a memory limit.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from birdnn.campaign.children import PROGRAM, Child, Ending, Limits
+from birdnn.formats.suite import BUNDLED
 from birdnn.machines import Cluster, Lost
 from birdnn.pipeline.facts import machine
 
 _LOSSES = 3  # of one instance, before its row says so
+
+READ: Mapping[str, Collection[str]] = {
+    **dict.fromkeys(("--net", "--prop", "--keep", "--points", "--data", "--val", "--test", "--block"), ()),
+    "--suite": BUNDLED,
+    "--domain": ("property",),
+}
+"""Options of `verify` and `repair` whose values may be files to read -> values that are none, whatever lies here."""
+
+WRITTEN = "--json", "--out"
+"""Those by which a campaign says where a command writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +35,14 @@ class Errand:
     """A command that somebody else runs.
 
     Attributes:
-        words: of the command; `files`: contents of those words that name a file; `folder`: where it writes.
+        words: of the command; `files`: contents of those that name a file, by their places; `folder`: where it writes.
         limits: where they name no memory it is the node's, shared by as many as it runs at a time.
         threads: of the process.
         program: what runs commands; None: the node's own.
     """
 
     words: Sequence[str]
-    files: Mapping[str, bytes]
+    files: Mapping[int, bytes]
     folder: str
     limits: Limits
     threads: int
@@ -59,9 +71,10 @@ def run_elsewhere(
 
     A command that was lost with its node is run again.
     """
+    words = _with_separate_values(words)
     errand = Errand(
         words=words,
-        files={word: Path(word).read_bytes() for word in words if Path(word).is_file()},
+        files=_named_files(words),
         folder=str(folder),
         limits=limits,
         threads=threads,
@@ -94,15 +107,39 @@ def run_errand(errand: Errand) -> Result:
     with tempfile.TemporaryDirectory(prefix="birdnn-") as scratch:
         out = Path(scratch) / "out"
         out.mkdir()
-        places: dict[str, str] = {}
-        for number, (word, data) in enumerate(errand.files.items()):
-            place = Path(scratch) / "in" / str(number) / Path(word).name  # a property is told by the name of its file
+        words = [
+            word.replace(errand.folder, str(out)) if option in WRITTEN else word
+            for option, word in pairwise(("", *errand.words))
+        ]
+        for at, data in errand.files.items():
+            place = Path(scratch) / "in" / str(at) / Path(words[at]).name  # a property is told by the name of its file
             place.parent.mkdir(parents=True)
             place.write_bytes(data)
-            places[word] = str(place)
-        words = [places.get(word, word.replace(errand.folder, str(out))) for word in errand.words]
+            words[at] = str(place)
         # in a process of its own here, too: a limit can kill that, and Ray's worker goes on
         with Child(errand.program or PROGRAM, words, {"OMP_NUM_THREADS": str(errand.threads)}) as child:
             ending = child.wait(limits, lambda: False)  # who stops it raises KeyboardInterrupt here
         files = {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
     return Result(ending=ending, files=files, machine=f"{here.cpu}, {here.cores} cores")
+
+
+def _with_separate_values(words: Sequence[str]) -> list[str]:
+    """The same command, in which a file is a word of its own: ``--data=x.npz`` becomes ``--data``, ``x.npz``."""
+    found = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        found += [option, value] if equals and option in READ else [word]
+    return found
+
+
+def _named_files(words: Sequence[str]) -> dict[int, bytes]:
+    """Contents of the files that are here and that a command is to read, by the places of their names among its words.
+
+    By what a word means: files here may well be called ``verify``, ``0`` or ``30``.
+    """
+    named = [(place, *pair) for place, pair in enumerate(pairwise(words), 1) if pair[0] in READ]
+    return {
+        place: Path(name).read_bytes()
+        for place, option, name in named
+        if name not in READ[option] and Path(name).is_file()
+    }

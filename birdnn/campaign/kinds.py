@@ -212,5 +212,7 @@ def _last_words(ending: Ending) -> str:
     """Why a process left no report, on one line."""
     said = [line.removeprefix("birdnn: ").removeprefix("error: ") for line in ending.told.splitlines() if line.strip()]
     told = next((line for line in said if line.startswith("internal error")), said[-1] if said else "it said nothing")
-    how = f"signal {-ending.status}" if ending.status and ending.status < 0 else f"status {ending.status}"
+    if ending.status is None:  # no process of it is known to have ended: it was lost with its node
+        return told[:300]
+    how = f"signal {-ending.status}" if ending.status < 0 else f"status {ending.status}"
     return f"{how}: {told}"[:300]
