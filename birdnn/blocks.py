@@ -135,13 +135,11 @@ def _cut_into_units(net: Network) -> list[_Unit]:
     dependent = [node for node in net.nodes if node.output in net.graph.dependent]
     last_use = {name: place for place, node in enumerate(dependent) for name in node.inputs}
     last_use[net.output_name] = len(dependent)
-    made = {net.input_name: -1}
     constant = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
     found: list[_Unit] = []
     # `latest`: where the last of all values made so far is read; a value with nothing older still wanted is a cut
     entry, start, latest = net.input_name, 0, last_use.get(net.input_name, -1)
     for place, node in enumerate(dependent):
-        made[node.output] = place
         if latest <= place:  # everything made before is used up
             nodes = tuple(dependent[start : place + 1])
             found.append(_Unit(nodes, entry, _take_constants(nodes, constant)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from birdnn.campaign.instances import SAME_WORDS, Instance, bare_name, read_lines
+from birdnn.campaign.instances import NET_COLUMNS, PROP_COLUMNS, SAME_WORDS, Instance, bare_name, read_lines
 from birdnn.campaign.kinds import REPAIR, Kind
 from birdnn.campaign.run import is_broken
 from birdnn.campaign.table import Row
@@ -22,8 +22,6 @@ _COMPETITION = "category", "onnx", "vnnlib", "prepare", "result", "time"
 """Columns of VNN-COMP's results, which have no header."""
 
 _INSTANCE = ("instance",)
-_NETS = "onnx", "network", "net", "model"
-_PROPS = "vnnlib", "property", "prop", "props", "spec"
 _ANSWERS = "verdict", "result", "answer", "status", "outcome"
 _SECONDS = "seconds", "time", "time_s", "runtime", "run_time", "wall_s", "seconds_s"
 _EXTENSIONS = frozenset({"gz", "onnx", "nnet", "vnnlib"})
@@ -117,11 +115,11 @@ def read_results(path: Path) -> dict[Names, Result]:
     Raises:
         FormatError: the columns of instance, verdict and time are not found.
     """
-    headers = (*_INSTANCE, *_NETS, *_PROPS)
+    headers = (*_INSTANCE, *NET_COLUMNS, *PROP_COLUMNS)
     lines = read_lines(path, _COMPETITION, headers)
     answer, seconds = lines.required(*_ANSWERS), lines.required(*_SECONDS)
     whole = lines.column(*_INSTANCE)
-    named = [whole] if whole is not None else [lines.required(*_NETS), lines.required(*_PROPS)]
+    named = [whole] if whole is not None else [lines.required(*NET_COLUMNS), lines.required(*PROP_COLUMNS)]
     found: dict[Names, Result] = {}
     unclear: set[Names] = set()
     for _, row in lines.rows:

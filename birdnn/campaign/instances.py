@@ -16,8 +16,8 @@ from birdnn.printable import cell_text
 from birdnn.reading import guarded_reader
 
 MAX_BYTES = 1 << 26
-_NET_COLUMNS = "onnx", "network", "net", "model"
-_PROP_COLUMNS = "vnnlib", "property", "prop", "spec"
+NET_COLUMNS = "onnx", "network", "net", "model"
+PROP_COLUMNS = "vnnlib", "property", "prop", "props", "spec"
 _TIMEOUT_COLUMNS = "timeout", "timeout_s"
 _KNOWN_COLUMNS = "verdict", "expected", "result"
 _REPAIR_COLUMNS = "keep", "suite"
@@ -156,7 +156,7 @@ def read_instances(
     Raises:
         FormatError: a row is malformed, or repeats another one with another limit.
     """
-    lines = read_lines(path, ("onnx", "vnnlib", "timeout"), (*_NET_COLUMNS, *_PROP_COLUMNS))
+    lines = read_lines(path, ("onnx", "vnnlib", "timeout"), (*NET_COLUMNS, *PROP_COLUMNS))
     found = _named_instances([_instance_maker(lines, line, row, timeout_s, repair) for line, row in lines.rows])
     first: dict[tuple[str, str], Instance] = {}
     for instance in found:
@@ -178,8 +178,8 @@ def _instance_maker(
     lines: Lines, line: int, row: Sequence[str], timeout_s: float | None, repair: bool
 ) -> Callable[[Callable[[str], str]], Instance]:
     """One row, given how to shorten the names of its files."""
-    net = _one_network(lines, line, row[lines.required(*_NET_COLUMNS)])
-    prop = row[lines.required(*_PROP_COLUMNS)]
+    net = _one_network(lines, line, row[lines.required(*NET_COLUMNS)])
+    prop = row[lines.required(*PROP_COLUMNS)]
     known = lines.column(*_KNOWN_COLUMNS)
     keep, suite = (
         row[index] if repair and (index := lines.column(name)) is not None else "" for name in _REPAIR_COLUMNS
@@ -251,8 +251,8 @@ def read_known(path: Path) -> dict[tuple[str, str], str]:
     Raises:
         FormatError: the file has no columns for network, property and verdict.
     """
-    lines = read_lines(path, ("onnx", "vnnlib", "verdict"), (*_NET_COLUMNS, *_PROP_COLUMNS))
-    net, prop = lines.required(*_NET_COLUMNS), lines.required(*_PROP_COLUMNS)
+    lines = read_lines(path, ("onnx", "vnnlib", "verdict"), (*NET_COLUMNS, *PROP_COLUMNS))
+    net, prop = lines.required(*NET_COLUMNS), lines.required(*PROP_COLUMNS)
     verdict = lines.required(*_KNOWN_COLUMNS)
     rows = [(row[net], row[prop], SAME_WORDS.get(row[verdict].lower(), "")) for _, row in lines.rows]
     short = _agreed_verdicts((bare_stem(one), bare_stem(other), word) for one, other, word in rows)

@@ -9,7 +9,7 @@ from birdnn.campaign import REPAIR, VERIFY, Campaign, provenance, read_instances
 from birdnn.cli.bench import BenchOptions
 from birdnn.cli.failures import complain
 from birdnn.cli.options import Device, Semantics
-from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT
+from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNUSABLE
 from birdnn.cli.terminal import print_first_line, show
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
@@ -17,8 +17,6 @@ from birdnn.pipeline.facts import machine
 from birdnn.records import CONTRADICTION, CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_summary, quiet_line
 from birdnn.report.publish import write_record
-
-BAD_INPUT = 4
 
 
 def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str, ...]]:
@@ -93,7 +91,7 @@ def finish_bench(
         return INTERRUPTED
     if any(row.answer == "crash" for row in outcome.rows):
         return OWN_FAULT
-    return BAD_INPUT if outcome.broken else 0
+    return UNUSABLE if outcome.broken else 0
 
 
 def _summary_text(outcome: CampaignOutcome, path: Path) -> str:
