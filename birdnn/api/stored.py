@@ -25,8 +25,8 @@ from birdnn.spec import Property
 class Stored:
     """Files of networks and properties: their own where these still say the same, else new ones in a folder.
 
-    What was loaded from a file and changed since is never mistaken for the file. On an error what was written is
-    removed again.
+    What was loaded from a file and changed since is never mistaken for the file. On an error, and
+    where the user interrupts, what was written is removed again.
 
     Args:
         folder: made where it is needed.
@@ -43,7 +43,7 @@ class Stored:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, BirdnnError):
+        if error is None:
             return
         with suppress(OSError):
             for path in self._written:
@@ -112,8 +112,8 @@ class Stored:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(str(self.folder), f"cannot be made: {error.strerror or error}") from None
+            self._written[path] = data  # before it is: an interruption in between would leave the file
             write_bytes(path, data)
-            self._written[path] = data
         return path
 
 

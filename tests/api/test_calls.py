@@ -163,6 +163,21 @@ def test_a_repair_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_nor_does_one_that_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """By the user or by a defect."""
+
+    def broken_off(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("birdnn.api.asking.repair_files", broken_off)
+    with pytest.raises(error):
+        birdnn.repair(module(), SAFE, out=tmp_path / "deep" / "out", decision="argmax")
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_properties_of_one_name_are_both_asked() -> None:
     other = birdnn.box_property("safe", lower=[0, 0], upper=[1, 1], unsafe=[([[-1, 0]], [-99])])
     outcome = birdnn.verify(module(), [SAFE, other, SAFE])
