@@ -15,7 +15,8 @@ from onnx import numpy_helper
 from birdnn.cli.terminal import print_first_line
 from birdnn.errors import DisagreementError, MismatchError, OutputError
 from birdnn.formats import read_network
-from birdnn.formats.files import write_bytes
+from birdnn.formats.files import require_writable
+from birdnn.formats.together import all_or_none
 from birdnn.formats.vnnlib import read_declared
 from birdnn.formats.vnnlib2 import Query, Tensor
 from birdnn.patterns import named_networks
@@ -140,7 +141,7 @@ def _values_by_tensor(query: Query, witness: Witness) -> list[tuple[Tensor, tupl
 
 
 def _write_tensors(folder: Path, query: Query | None, witness: Witness) -> None:
-    """Write each tensor as ``NAME.pb`` in a folder, which is made where it is missing."""
+    """Write each tensor as ``NAME.pb`` in a folder, which is made where it is missing: all of them or none."""
     named: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [("X", (-1,), witness.x), ("Y", (-1,), witness.y)]
     if query is not None:
         named = [(tensor.name, tensor.shape, values) for tensor, values in _values_by_tensor(query, witness)]
@@ -148,6 +149,8 @@ def _write_tensors(folder: Path, query: Query | None, witness: Witness) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(str(folder), f"cannot be made: {error.strerror or error}") from None
-    for name, shape, values in named:
-        tensor = numpy_helper.from_array(np.array(values, dtype=np.float32).reshape(shape), name)
-        write_bytes(folder / f"{name}.pb", tensor.SerializeToString())
+    require_writable([folder / f"{name}.pb" for name, _, _ in named], ())
+    with all_or_none() as files:
+        for name, shape, values in named:
+            tensor = numpy_helper.from_array(np.array(values, dtype=np.float32).reshape(shape), name)
+            files.add(folder / f"{name}.pb", tensor.SerializeToString())

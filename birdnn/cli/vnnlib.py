@@ -71,6 +71,11 @@ def _report_failure(error: Exception) -> int:
         # an answer as the standard has it, so that the status is 0
         print("unknown")
         return 0
+    from birdnn.cli.loading import missing_package
+
+    if told := missing_package(error):
+        print(f"birdnn-vnnlib: error: {told}", file=sys.stderr)
+        return UNUSABLE
     from birdnn.cli.failures import refused_by_system, report_own_fault
 
     return UNUSABLE if refused_by_system(error) else report_own_fault(error)
@@ -151,9 +156,12 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError("a positive number of seconds is expected")
+        raise argparse.ArgumentTypeError(f"a positive number of seconds is expected, not {text!r}")
     return value
 
 

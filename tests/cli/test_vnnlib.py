@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 from birdnn.cli import vnnlib
 from birdnn.crosscheck.onnxruntime import OnnxReplay
-from birdnn.errors import BirdnnError, MismatchError
+from birdnn.errors import BirdnnError, MismatchError, OutputError
 from birdnn.formats.export import model_bytes
 from birdnn.formats.onnx import layers_to_onnx
 from tests.cli.conftest import ROOT
@@ -82,6 +82,22 @@ def test_assignments_as_tensors(net: Path, tmp_path: Path) -> None:
     )
     assert (x.shape, y.shape, x.dtype) == ((1, 2), (1, 1), np.float32)
     assert OnnxReplay(net.read_bytes())(x.ravel()).tolist() == y.ravel().tolist()
+
+
+def test_tensors_are_written_all_or_none(net: Path, tmp_path: Path) -> None:
+    """A folder stands where the second would go."""
+    out = tmp_path / "out"
+    (out / "Right.pb" / "inside").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"Right\.pb"):
+        ask("verify", query(tmp_path), "--network", net, "--serialise-assignments", out)
+    assert [path.name for path in out.iterdir()] == ["Right.pb"]
+
+
+@pytest.mark.parametrize("limit", ["abc", "0", "nan"])
+def test_a_limit_says_what_it_takes(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ask("verify", "q.vnnlib", "--timeout", limit)
+    assert f"--timeout: a positive number of seconds is expected, not '{limit}'" in capsys.readouterr().err
 
 
 def test_a_query_of_version_1(net: Path, broken: Path, holds: Path) -> None:

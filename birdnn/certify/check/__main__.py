@@ -27,16 +27,23 @@ def _escape_for_terminal(text: str) -> str:
 
 
 def _parse_part(said: str) -> Part:
-    number, of = (int(number) for number in said.split("/"))
+    try:
+        number, of = (int(number) for number in said.split("/"))
+    except ValueError:
+        number = of = 0
     if not 0 <= number < of:
-        raise ValueError(f"there is no part {said}")
+        raise argparse.ArgumentTypeError(f"N/M with N from 0 to M - 1 is expected, not {said!r}")
     return Part(number, of)
 
 
 def _at_least(least: int) -> Callable[[str], int]:
     def read(said: str) -> int:
-        if (number := int(said)) < least:
-            raise argparse.ArgumentTypeError(f"a whole number of at least {least} is expected, not {said}")
+        try:
+            number = int(said)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least} is expected, not {said!r}")
         return number
 
     return read
@@ -100,10 +107,13 @@ def _parse_nets(said: list[str]) -> str | dict[str, str] | None:
 
 
 def _parse_positive(said: str) -> float:
-    number = float(said)
+    try:
+        number = float(said)
+    except ValueError:
+        number = float("nan")
     # Written so that NaN fails.
     if not (0 < number < float("inf")):
-        raise argparse.ArgumentTypeError(f"a positive finite number is expected, not {said}")
+        raise argparse.ArgumentTypeError(f"a positive finite number is expected, not {said!r}")
     return number
 
 
