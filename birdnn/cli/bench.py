@@ -10,7 +10,7 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command
-from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line
+from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line, without_idle
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
@@ -140,6 +140,7 @@ def bench(options: BenchOptions) -> int:
     unusable says so, and the campaign goes on. Status 0 means that every instance has a result, 6 that one contradicts
     a known verdict, another table or itself (a row "disagreement": engines, or prover and checker, do not agree).
     """
+    options = without_idle(options, *(["warm"] if options.as_repairs else ["keep", "method"]))
     _require_sense(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.campaign import campaign_files

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from birdnn.cli.options import require_in_range
+from birdnn.cli.options import FROM_FILE, require_in_range
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.patterns import matching_files
@@ -62,15 +62,19 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
         for field in dataclasses.fields(options)  # type: ignore[arg-type]
     ]
     placed = _with_place_for_the_network(parameters, hints)
+    hints[_CONTEXT] = typer.Context
+    parameters.append(inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
 
     def decorate(body: Callable[[Options], int]) -> Callable[..., None]:
         def run(**values: Any) -> None:
+            context = values.pop(_CONTEXT)
             if placed:
-                context, place, said = values.pop(_CONTEXT), values.pop(_PLACE), values["net"]
+                place, said = values.pop(_PLACE), values["net"]
                 if get_args(get_args(hints["net"])[0])[0] == list[str]:
                     said = said or None  # several are said by their names, and one may be by its place
                     place = None if place is None else [str(place)]
                 values["net"] = _chosen_network(context, place, said)
+            FROM_FILE.set(frozenset(name for name in values if _value_source(context, name) == "DEFAULT_MAP"))
             # out here a wrong use is an error of click, which prints the usage and leaves with status 2
             require_in_range(body.__name__, values)
             raise typer.Exit(_status_of_run(lambda: body(options(**_expand_patterns(values)))))
@@ -124,18 +128,21 @@ def _with_place_for_the_network(parameters: list[inspect.Parameter], hints: dict
     hints["net"] = Annotated[(of | None, *hints["net"].__metadata__)]
     parameters[index] = parameters[index].replace(default=None, annotation=hints["net"])
     place = typer.Argument(metavar="NETWORK", help="The network, as --net says it.", show_default=False)
-    hints[_PLACE], hints[_CONTEXT] = Annotated[Path | None, place], typer.Context
-    only = inspect.Parameter.KEYWORD_ONLY
-    parameters.append(inspect.Parameter(_PLACE, only, default=None, annotation=hints[_PLACE]))
-    parameters.append(inspect.Parameter(_CONTEXT, only, annotation=typer.Context))
+    hints[_PLACE] = Annotated[Path | None, place]
+    parameters.append(inspect.Parameter(_PLACE, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hints[_PLACE]))
     return True
+
+
+def _value_source(context: Any, name: str) -> str:
+    """Where the value of an option comes from, by click's name for it: ``COMMANDLINE``, ``DEFAULT_MAP``, ..."""
+    source = context.get_parameter_source(name)
+    return "" if source is None else str(source.name)
 
 
 def _chosen_network(context: Any, placed: Any, said: Any) -> Any:
     """The network of the command line, or several; what a configuration file says of it counts least."""
     # twice on the command line is a mistake; beside a file of options the place has the last word
-    source = context.get_parameter_source("net")
-    if placed is not None and said is not None and source is not None and source.name == "COMMANDLINE":
+    if placed is not None and said is not None and _value_source(context, "net") == "COMMANDLINE":
         both = " and ".join(str(each) for each in (*_as_list(placed), *_as_list(said)))
         raise typer.BadParameter(f"the network is said twice: {both}", param_hint="--net")
     found = placed or said
@@ -195,8 +202,11 @@ def report_own_fault(error: Exception) -> int:
         traceback.print_exc()
         return OWN_FAULT
     where = _saved_traceback()
-    complain(f"This is a defect of birdnn, not of your files. The traceback is in {where}." if where else "")
-    complain("Please report it with that file, the command line and, if you can share them, the inputs.")
+    if where is None:
+        traceback.print_exc()
+    saved = f" The traceback is in {where}." if where else ""
+    complain(f"This is a defect of birdnn, not of your files.{saved}")
+    complain("Please report it with the traceback, the command line and, if you can share them, the inputs.")
     return OWN_FAULT
 
 

@@ -27,8 +27,12 @@ from birdnn.cli.options import (
     require_each_counts,
     require_input_files,
     require_picture,
+    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
+
+_OF_BLOCKS = "data", "block", "formula", "radius", "examples", "device"
+"""Options that count only with ``--blocks``."""
 
 
 class Form(StrEnum):
@@ -98,7 +102,8 @@ def localize(options: LocalizeOptions) -> int:
     What its channels do on both kinds is told besides. Parts without convolutions are listed and not judged.
     """
     if options.blocks:
-        return _localize_blocks(options)
+        return _localize_blocks(without_idle(options, "prop", "suite", "as_name"))
+    options = without_idle(options, *_OF_BLOCKS)
     _require_no_block_options(options)
     return localize_neurons(options)
 
@@ -133,22 +138,12 @@ def localize_neurons(options: LocalizeOptions) -> int:
     return finish_localize(outcome, json=options.json, picture=options.picture, quiet=options.quiet)
 
 
-def _block_options(options: LocalizeOptions) -> dict[str, object]:
-    return {
-        "--data": options.data,
-        "--block": options.block,
-        "--formula": options.formula,
-        "--radius": options.radius,
-        "--examples": options.examples,
-        "--device": options.device,
-    }
-
-
 def _require_no_block_options(options: LocalizeOptions) -> None:
     """Refuse options that would change nothing."""
-    for name, said in _block_options(options).items():
+    for name in _OF_BLOCKS:
+        said = getattr(options, name)
         if said is not None and said != []:  # a radius of 0 is said, too
-            raise typer.BadParameter("is an option of --blocks", param_hint=name)
+            raise typer.BadParameter("is an option of --blocks", param_hint=f"--{name}")
 
 
 def _localize_blocks(options: LocalizeOptions) -> int:

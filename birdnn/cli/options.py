@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import fields, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -16,7 +20,13 @@ from birdnn.patterns import named_network
 from birdnn.records.options import first_objection, rule_in_words
 from birdnn.records.ranges import out_of_range
 
+Options = TypeVar("Options", bound=Any)
+"""A command's options: a frozen dataclass, see `birdnn.cli.failures.command`."""
+
 PICTURES = (".svg", ".png")
+
+FROM_FILE: ContextVar[frozenset[str]] = ContextVar("from_file", default=frozenset())
+"""Fields of the running command's options that `birdnn.toml` says, and the command line does not."""
 
 
 class Units(StrEnum):
@@ -77,8 +87,9 @@ def parse_networks(said: Sequence[str]) -> Path | dict[str, Path]:
 def _similar_file_hint(path: Path) -> str:
     """What lies there under nearly the same name, as a question."""
     try:
-        # difflib compares the name with each of them, slowly
-        names = [entry.name for entry in path.parent.iterdir()][:10_000]
+        with os.scandir(path.parent) as entries:
+            # difflib compares the name with each of them, slowly; and a folder may hold millions
+            names = [entry.name for entry in islice(entries, 10_000)]
     except OSError:
         return ""
     return did_you_mean(path.name, names)
@@ -261,14 +272,17 @@ def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
     Raises:
         typer.BadParameter: there is one.
     """
-    used = USED.get()
-    held = {} if used is None else used[1].get(command, {})
-    # the file says options as they are typed, requests perhaps otherwise
-    excused = [name for name in said if name in held or flag_of_option(name)[2:].replace("-", "_") in held]
+    excused = {name for field in FROM_FILE.get() for name in (field, recorded_name(field))}
     found = first_objection(command, said, excused)
     if found is not None:
         told = rule_in_words(found[1], lambda name, value: f"{flag_of_option(name)} {value}".rstrip())
         raise typer.BadParameter(told, param_hint=flag_of_option(found[0]))
+
+
+def without_idle(options: Options, *names: str) -> Options:
+    """The options without those of ``names`` that `birdnn.toml` says: in this call they would change nothing."""
+    idle = {entry.name: entry.default for entry in fields(options) if entry.name in {*names} & FROM_FILE.get()}
+    return replace(options, **idle)
 
 
 def require_picture(out: Path) -> None:

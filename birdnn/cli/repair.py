@@ -22,6 +22,7 @@ from birdnn.cli.blocks import (
 )
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    ENGINE_S,
     TO_READ,
     AsName,
     Crosscheck,
@@ -45,9 +46,14 @@ from birdnn.cli.options import (
     parse_engines,
     require_each_counts,
     require_input_files,
+    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair_blocks import ByExamples, repair_by_blocks
+
+_OF_PROPERTIES = "prop", "keep", "points", "suite", "domain", "crosscheck"
+_OF_BLOCKS = "val", "block", "repair_block", "formula", "radius", "compare", "epochs"
+"""Options that are refused beside ``--method blocks``, and those that count only with it."""
 
 
 class Method(StrEnum):
@@ -289,7 +295,7 @@ class RepairOptions:
     epochs: Epochs = None
     device: DeviceOption = Device.AUTO
     crosscheck: Crosscheck = None
-    crosscheck_timeout: CrosscheckTimeout = 60.0
+    crosscheck_timeout: CrosscheckTimeout = ENGINE_S
     seed: Seed = 0
     json: Json = None
     verbose: Verbose = False
@@ -385,8 +391,10 @@ def repair(options: RepairOptions) -> int:
     becomes a mixture of operations, keeps the best and is trained, all else frozen. Nothing is proved by that: status 3
     is a repair as far as the examples see, 1 none.
     """
+    by_blocks = options.method is Method.BLOCKS
+    options = without_idle(options, *(_OF_PROPERTIES if by_blocks else _OF_BLOCKS))
     examples = ByExamples(**{entry.name: getattr(options, entry.name) for entry in fields(ByExamples)})
-    if options.method is Method.BLOCKS:
+    if by_blocks:
         _refuse_idle_options(options, _request_fields(options))
         return repair_by_blocks(examples, _request_fields(options), json=options.json, quiet=options.quiet)
     examples.require_nothing()

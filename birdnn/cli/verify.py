@@ -37,6 +37,7 @@ from birdnn.cli.options import (
     parse_networks,
     require_each_counts,
     require_input_files,
+    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -99,6 +100,7 @@ def verify(options: VerifyOptions) -> int:
     # the default cannot be told from what was not said
     said = {"crosscheck": asked, "crosscheck_timeout_s": None if limit == ENGINE_S else limit}
     require_each_counts("verify", said)
+    options = options if options.bound is Bound.OWN else without_idle(options, "ray")
     if options.ray is not None and options.bound is not Bound.OWN:
         raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
     nets = parse_networks(options.net)

@@ -105,6 +105,18 @@ def test_a_defect_is_status_5_with_the_traceback_in_a_file(
     assert "ZeroDivisionError: planted" in saved.read_text()
 
 
+def test_a_traceback_that_no_file_takes_is_shown(
+    call: Call, net: Path, holds: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    _failing(monkeypatch, ZeroDivisionError("planted"))
+    result = call("verify", "--net", net, "--prop", holds, "--quiet")
+    assert result.status == 5
+    assert "ZeroDivisionError: planted" in result.err.partition("Traceback")[2]
+    assert all(len(line) > len("birdnn: ") for line in result.err.splitlines() if line.startswith("birdnn:"))
+    assert "that file" not in result.err
+
+
 def test_debug_shows_the_traceback(call: Call, net: Path, holds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _failing(monkeypatch, ZeroDivisionError("planted"))
     result = call("--debug", "verify", "--net", net, "--prop", holds, "--quiet")

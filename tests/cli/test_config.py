@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer.main
 
 from birdnn.cli.app import app
 from birdnn.cli.config import options_from_file
+from birdnn.cli.options import parse_networks
+from birdnn.errors import FormatError
 from tests.cli.conftest import Call, birdnn
 
 BASE = 'net = "demo.onnx"\nprop = ["prop_1.vnnlib"]\n'
@@ -45,6 +49,35 @@ def test_what_does_not_count_in_a_call_is_no_mistake_of_the_file(call: Call, dem
     assert call(*asked, "--crosscheck-timeout", "5", "--net", "demo.onnx").status == 2
     Path("birdnn.toml").write_text(BASE + "crosscheck-timeout = 5\n")
     assert call(*asked).status == 1
+
+
+def test_nor_is_it_in_a_command_below_another(call: Call, demo: Path) -> None:
+    Path("birdnn.toml").write_text(BASE + 'as = "N2,9"\n')
+    line = ("plot", "line", "demo.onnx", "--prop", "prop_8.vnnlib", "--out", "line.svg", "--quiet")
+    assert call(*line).status == 0
+    picture = ("plot", "map", "demo.onnx", "--prop", "prop_8.vnnlib", "--out", "map.svg", "--cells", "9", "--quiet")
+    assert call(*picture).status == 0
+    assert call(*picture, "--as", "N2,9").status == 2, "typed it is meant for this call"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "status"),
+    [
+        ('device = "cpu"', ("localize", "demo.onnx", "--prop", "prop_8.vnnlib"), 0),
+        ("epochs = 3", ("repair", "demo.onnx", "--prop", "prop_1.vnnlib", "--samples", "1", "--out", "out"), 0),
+        ('prop = ["prop_1.vnnlib"]', ("repair", "demo.onnx", "--method", "blocks", "--data", "d", "--val", "v"), 4),
+        ('prop = ["prop_1.vnnlib"]', ("localize", "demo.onnx", "--blocks", "--data", "absent.npz"), 4),
+        ('ray = "auto"', ("verify", "demo.onnx", "--prop", "absent.vnnlib", "--bound", "auto_lirpa"), 4),
+        ('method = "retrain"', ("bench", "absent.csv"), 4),
+    ],
+)
+def test_options_of_another_way_do_not_count(
+    call: Call, demo: Path, text: str, arguments: tuple[str, ...], status: int
+) -> None:
+    """Status 4: past the look at options, to a file that is missing or of another kind."""
+    Path("birdnn.toml").write_text(text)
+    done = call(*arguments, "--quiet")
+    assert done.status == status, done.err
 
 
 @pytest.mark.parametrize(
@@ -125,6 +158,14 @@ def test_a_misspelt_path_is_a_question(call: Call, demo: Path) -> None:
     assert done.status == 4
     assert "demo.onx: no such file; did you mean demo.onnx?" in done.err
     assert "did you mean" not in call("verify", "quite_another.onnx", "--prop", "prop_1.vnnlib").err
+
+
+def test_a_large_folder_is_not_listed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = iter([SimpleNamespace(name=f"{number}.onnx") for number in range(10_001)])
+    monkeypatch.setattr("os.scandir", lambda _: contextlib.nullcontext(listed))
+    with pytest.raises(FormatError, match=r"did you mean 9998\.onnx"):
+        parse_networks(["9998.onx"])
+    assert next(listed).name == "10000.onnx"
 
 
 def test_the_process_says_the_same(demo: Path) -> None:
