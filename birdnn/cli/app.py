@@ -91,11 +91,11 @@ one line of output and no progress.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; bench: every row has a result; others: done
+  0  proved; nothing to repair; check accepts; bench has all rows; or done
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
-  4  bad input: file, format, unsupported operator, property that does not fit; fetch: no network
+  4  bad input: file, format, operator, what does not fit; fetch: no internet
   5  our own fault
   6  two engines disagree, or a sample violates what was proved: stop and look
 130  interrupted; the best result so far is on disk

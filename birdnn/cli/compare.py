@@ -11,6 +11,7 @@ import typer
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    SUITES,
     TO_READ,
     AsName,
     Decision,
@@ -36,27 +37,29 @@ class CompareOptions:
     prop: Annotated[
         list[Path] | None,
         typer.Option(
-            "--prop", metavar="FILE", help="Decide this property on both: .vnnlib, also with .gz. Repeatable."
+            "--prop", metavar="FILE", help="Decide this property on both: .vnnlib, also with .gz. May be repeated."
         ),
         TO_READ,
     ] = None
     keep: Annotated[
         list[Path] | None,
-        typer.Option("--keep", metavar="FILE", help="The same, as repair has it. Repeatable."),
+        typer.Option("--keep", metavar="FILE", help="The same, as repair has it. May be repeated."),
         TO_READ,
     ] = None
     suite: Annotated[
         str | None,
-        typer.Option("--suite", metavar="TOML", help="Decide all that apply on both: a suite file, or 'acasxu'."),
+        typer.Option(
+            "--suite", metavar="TOML", help=f"Decide all that apply on both: a suite's file, or one of {SUITES}."
+        ),
     ] = None
     as_name: AsName = None
     domain: Annotated[
         Path | None,
         typer.Option(
             "--domain",
-            metavar="FILE",
-            help="Where to compare: TOML with lower and upper, a .vnnlib whose input boxes span it, or 'property'. "
-            "Default: from the suite or the NNet header.",
+            metavar="FILE|property",
+            help="Where to compare: TOML with lower and upper, or a .vnnlib whose input boxes span it. The word "
+            "'property': that of the properties. Default: from the suite or the NNet header.",
         ),
     ] = None
     decision: Annotated[

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -46,6 +47,8 @@ class Form(StrEnum):
 class LocalizeOptions:
     """What the command line says."""
 
+    PANELS: ClassVar[Mapping[str, Sequence[str]]] = {"With --blocks": _OF_BLOCKS}
+
     net: Net
     prop: Annotated[
         list[Path] | None,
@@ -69,7 +72,7 @@ class LocalizeOptions:
         Path | None, typer.Option("--picture", metavar="FILE", help="Draw layers by neurons: .svg or .png.")
     ] = None
     blocks: Annotated[
-        bool, typer.Option("--blocks", help="Judge the blocks of a classifier by labelled examples, --data.")
+        bool, typer.Option("--blocks", help="Judge the blocks of a classifier by labelled examples, --data; see below.")
     ] = False
     data: Data = None
     block: ChosenBlocks = None
@@ -77,11 +80,9 @@ class LocalizeOptions:
     radius: Radius = None
     examples: Annotated[
         int | None,
-        typer.Option(
-            "--examples", metavar="N", help="With --blocks: look at so many failing ones at most. Default: 150."
-        ),
+        typer.Option("--examples", metavar="N", help="Look at so many failing ones at most. Default: 150."),
     ] = None
-    device: Annotated[Device | None, typer.Option("--device", help=f"With --blocks: {DEVICE_HELP}")] = None
+    device: Annotated[Device | None, typer.Option("--device", help=DEVICE_HELP)] = None
     units: UnitsOption = Units.NORMALISED
     seed: Seed = 0
     json: Json = None

@@ -118,9 +118,23 @@ Props = Annotated[
     ),
     TO_READ,
 ]
+SUITES = "acasxu, hcas, vcas"
+"""Those that are installed, as help names them."""
+
 Suite = Annotated[
     str | None,
-    typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
+    typer.Option(
+        "--suite", metavar="TOML", help=f"All properties that apply to the network: a suite's file, or one of {SUITES}."
+    ),
+]
+KnowingSuite = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        metavar="TOML",
+        help="What the network's inputs and outputs are called and how they are scaled: a suite's file, or one of "
+        f"{SUITES}. Default: one of these that knows the network by its weights.",
+    ),
 ]
 AsName = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Which network of the suite this is, e.g. N2,9.")

@@ -17,6 +17,7 @@ from birdnn.cli.options import (
     TO_READ,
     AsName,
     Json,
+    KnowingSuite,
     Net,
     Quiet,
     Seed,
@@ -102,7 +103,9 @@ class MapOptions:
     at: At = None
     view: Annotated[
         View | None,
-        typer.Option("--view", help="Ranges: the whole domain (default where known), the region, or the violations."),
+        typer.Option(
+            "--view", metavar="VIEW", help="How far it goes: domain (default where it is known), region, violations."
+        ),
     ] = None
     geometry: Annotated[
         Geometry | None,
@@ -121,7 +124,7 @@ class MapOptions:
     decision: Annotated[
         Decision | None, typer.Option("--decision", help="Which output decides, where no suite says it.")
     ] = None
-    suite: Suite = None
+    suite: KnowingSuite = None
     as_name: AsName = None
     units: UnitsOption = Units.NORMALISED
     seed: Seed = 0
@@ -194,7 +197,7 @@ class LineOptions:
         str | None, typer.Option("--x-range", metavar="LOW,HIGH", help="With --along: from where to where.")
     ] = None
     at: At = None
-    suite: Suite = None
+    suite: KnowingSuite = None
     as_name: AsName = None
     units: UnitsOption = Units.NORMALISED
     seed: Seed = 0

@@ -11,7 +11,7 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command, Group
-from birdnn.cli.options import TO_READ, AsName, Net, Quiet, Suite, Units, require_input_files
+from birdnn.cli.options import TO_READ, AsName, KnowingSuite, Net, Quiet, Units, require_input_files
 
 HELP = """Write a property from a line of words, say what one says, or convert it between versions of VNN-LIB.
 
@@ -65,7 +65,7 @@ class MakeOptions:
     units: Annotated[Units, typer.Option("--units", help="Of the numbers here; the file has those of the network.")] = (
         Units.NORMALISED
     )
-    suite: Suite = None
+    suite: KnowingSuite = None
     as_name: AsName = None
     out: Out
     to: VersionOption = Version.V1
@@ -120,7 +120,11 @@ class ConvertOptions:
     prop: Prop
     net: Annotated[
         Path | None,
-        typer.Option("--net", metavar="FILE", help="The network, whose shapes version 2.0 declares. Default: flat."),
+        typer.Option(
+            "--net",
+            metavar="FILE",
+            help="The network, whose shapes version 2.0 declares. Default: flat tensors.",
+        ),
         TO_READ,
     ] = None
     to: VersionOption
@@ -185,7 +189,7 @@ class RelateOptions:
             help="Between which values inputs lie. Default: what a suite or NNet header says.",
         ),
     ] = None
-    suite: Suite = None
+    suite: KnowingSuite = None
     as_name: AsName = None
     out: Out
     quiet: Quiet = False

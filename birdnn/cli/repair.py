@@ -165,8 +165,10 @@ class RepairOptions:
         Method,
         typer.Option(
             "--method",
-            help="How to repair. auto: the output layer first, more if that keeps too little. blocks: the architecture "
-            "and weights of one block of a classifier, by labelled examples (--data, --val).",
+            metavar="METHOD",
+            help="auto: the output layer first, more if that keeps too little. retrain: weights, so that bad points "
+            "imitate good ones (--pairing). finetune: as --optimiser says. blocks: the architecture and weights "
+            "of one block of a classifier, by labelled examples (--data, --val).",
         ),
     ] = Method.AUTO
     min_agreement: Annotated[
@@ -174,7 +176,7 @@ class RepairOptions:
         typer.Option(
             "--min-agreement",
             metavar="SHARE",
-            help="What has to be kept: so many decisions ... Less is status 3. Default: 0.99; auto aims at 0.999.",
+            help="Share of decisions that has to be kept; less is status 3. Default: 0.99; auto aims at 0.999.",
         ),
     ] = None
     max_mae: Annotated[
@@ -182,13 +184,17 @@ class RepairOptions:
         typer.Option(
             "--max-mae",
             metavar="D",
-            help="... and outputs that differ by no more on average. Default: 5 % of their mean size; auto aims at "
-            "1 %.",
+            help="How far outputs may move, by their mean absolute difference; more is status 3. Default: 5 % of their "
+            "mean size; auto aims at 1 %.",
         ),
     ] = None
     prefer: Annotated[
         Prefer | None,
-        typer.Option("--prefer", help="Which of the two decides between auto's proved candidates. Default: decisions."),
+        typer.Option(
+            "--prefer",
+            help="What decides between auto's proved candidates: decisions that are kept, or outputs that are close. "
+            "Default: decisions.",
+        ),
     ] = None
     optimiser: Annotated[
         Optimiser | None,
@@ -261,8 +267,8 @@ class RepairOptions:
         Semantics | None,
         typer.Option(
             "--semantics",
-            help="What a proof speaks about: the network over the reals, or as executed in float32, in any order. "
-            "Default: float32, where the network is, and a chain of layers.",
+            help="What a proof speaks about: the network over the reals, or as executed in float32, sums in any order. "
+            "Default: float32 for a chain of layers in float32, else real.",
         ),
     ] = None
     as_many: Annotated[

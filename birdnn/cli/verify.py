@@ -62,7 +62,7 @@ class VerifyOptions:
         Semantics | None,
         typer.Option(
             "--semantics",
-            help="What a proof speaks about: the network over the reals, or as executed in float32, in any order. "
+            help="What a proof speaks about: the network over the reals, or as executed in float32, sums in any order. "
             "Default: real, or what a query of VNN-LIB 2.0 is over.",
         ),
     ] = None
@@ -72,8 +72,8 @@ class VerifyOptions:
         Bound,
         typer.Option(
             "--bound",
-            help="Whose bounds prove. own: CROWN for chains of layers, intervals for other graphs; auto_lirpa: tighter "
-            "on residual and pooled graphs, slower elsewhere.",
+            help="Whose bounds prove: our own, whose rounding is accounted for, or those of auto_lirpa, whose rounding "
+            "is not, and which leave no certificate.",
         ),
     ] = Bound.OWN
     crosscheck: Crosscheck = None

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from birdnn.cli import app
+from birdnn.cli.options import SUITES
 from birdnn.cli.terminal import FILE_WIDTH, console
 from birdnn.errors import BirdnnError, DisagreementError
+from birdnn.formats.suite import BUNDLED
 from tests.cli.conftest import ROOT, Call, birdnn
 
 HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "scipy", "pydantic", "matplotlib")
@@ -135,3 +137,7 @@ def test_errors_have_their_status(
     result = call("verify", "--net", net, "--prop", holds, "--quiet")
     assert (result.status, result.out) == (status, "")
     assert result.err.startswith("birdnn: ")
+
+
+def test_help_names_every_suite_that_is_installed() -> None:
+    assert ", ".join(BUNDLED) == SUITES

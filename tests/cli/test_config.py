@@ -120,6 +120,13 @@ def test_every_option_can_be_said(demo: Path) -> None:
     assert found["plot"]["map"]["net"] == "demo.onnx"
 
 
+def test_a_word_is_no_file_of_the_folder(demo: Path) -> None:
+    Path("safety").mkdir()
+    Path("safety/mine.toml").write_text('domain = "property"\n')
+    found = options_from_file(Path("safety/mine.toml"), typer.main.get_command(app))
+    assert found["compare"]["domain"] == found["repair"]["domain"] == "property"
+
+
 @pytest.mark.thorough
 def test_campaigns_say_everything_themselves(demo: Path) -> None:
     """A process of a campaign does not read what lies in its folder."""

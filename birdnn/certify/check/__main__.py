@@ -51,19 +51,21 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 accepted, 1 rejected, 4 unreadable, 5 where this program fails and has judged nothing."""
-    parser = argparse.ArgumentParser(prog="birdnn-check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="birdnn-check", description=(__doc__ or "").replace("``", ""))
     said = "of the network; NAME=FILE, once for each, where a query is about two"
     parser.add_argument("--net", action="append", required=True, metavar="FILE", help=said)
     parser.add_argument("--prop", action="append", metavar="FILE", help="of the certificate; may be repeated")
     parser.add_argument("--before", metavar="FILE", help="say how far outputs are from those of this network, anywhere")
     parser.add_argument("--most", type=_parse_positive, metavar="D", help="with --before: reject what differs by more")
-    parser.add_argument("--arithmetic", choices=("float64", "exact"), default="float64")
-    parser.add_argument("--sample", type=_at_least(1), metavar="N")
-    parser.add_argument("--seed", type=_at_least(0), default=0)
+    exact = "float64 (the default) accounts for its rounding, exact has none"
+    parser.add_argument("--arithmetic", choices=("float64", "exact"), default="float64", help=exact)
+    sample = "all leaves in float64, and N of them in exact arithmetic"
+    parser.add_argument("--sample", type=_at_least(1), metavar="N", help=sample)
+    parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of the draw of --sample; default: 0")
     parser.add_argument(
         "--part", type=_parse_part, metavar="N/M", help="only one of so many parts of the trees, from 0 on"
     )
-    parser.add_argument("certificate", nargs="?", metavar="CERTIFICATE")
+    parser.add_argument("certificate", nargs="?", metavar="CERTIFICATE", help="a .certificate.json.gz file")
     given = parser.parse_args(arguments)
     if given.before is None and (given.certificate is None or not given.prop):
         parser.error("what is to be checked? Give CERTIFICATE and --prop, or --before")
