@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from birdnn.errors import MismatchError
+from birdnn.machines import run_on_node
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +52,7 @@ def at_work() -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or ())
-        if line.startswith("ray::called"):
+        if line.startswith(f"ray::{run_on_node.__name__}"):
             found.append(process)
     return found
 
