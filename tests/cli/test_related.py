@@ -13,8 +13,8 @@ from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_layers
 from tests.bounds.builders import half_space, make_property
 from tests.cli.conftest import Call
+from tests.pipeline.test_relating import layers, noisy, written
 from tests.queries import apart, query, same
-from tests.test_pipeline_relating import layers, noisy, written
 
 
 def test_both_front_doors(call: Call, tmp_path: Path) -> None:

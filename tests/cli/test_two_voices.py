@@ -18,7 +18,7 @@ from birdnn.records import CONTRADICTION, CertificateFile, VerifySettings
 from birdnn.report.publish import json_document, record_from
 from birdnn.report.text import repair_headline
 from tests.cli.conftest import Call
-from tests.test_pipeline_repair import FAST, build
+from tests.pipeline.test_repairing import FAST, build
 
 
 @pytest.fixture

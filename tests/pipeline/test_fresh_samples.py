@@ -27,7 +27,7 @@ from birdnn.sample.pac import upper_limit
 from birdnn.spec import Property
 from birdnn.verify import verify
 from tests.cli.conftest import Call, box_property, call  # noqa: F401 - a fixture
-from tests.test_pipeline_repair import FAST, build
+from tests.pipeline.test_repairing import FAST, build
 
 SUM = [(np.array([[1.0, 1.0]]), np.array([0.0]))]
 

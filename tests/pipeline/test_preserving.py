@@ -25,7 +25,7 @@ from birdnn.records import CaseFiles, Decision, Kept, Preservation, PropertyRepa
 from birdnn.records.limits import never
 from birdnn.verify.differing import Difference
 from tests.formats.models import model, node
-from tests.test_pipeline_repair import FAST, build
+from tests.pipeline.test_repairing import FAST, build
 
 
 def changes(outcome: PropertyRepair, net: Path) -> torch.Tensor:

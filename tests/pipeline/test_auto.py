@@ -16,7 +16,7 @@ from birdnn.pipeline.methods import Stage, stages
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import PropertyRepair, Tied, Watch
 from birdnn.repair import Evidence
-from tests.test_pipeline_repair import FAST, build
+from tests.pipeline.test_repairing import FAST, build
 
 LOCAL, ALL = "finetune:lp", "retrain"
 

@@ -21,7 +21,7 @@ from birdnn.pipeline.repairing import repair_files
 from birdnn.records import CaseFiles, Progress, PropertyRepair, Rate, Unknown, Verdict
 from birdnn.repair import LastLayer, Retrain
 from birdnn.verify import verify
-from tests.test_pipeline_repair import FAST, Case, build
+from tests.pipeline.test_repairing import FAST, Case, build
 
 
 class Stopping:

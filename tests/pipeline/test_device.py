@@ -44,9 +44,9 @@ from birdnn.spec import Property
 from birdnn.verify import SearchSettings, attack, estimate_boxes, verify
 from tests.bounds.builders import ACTIVATIONS, half_space, make_property, random_layers
 from tests.classifiers import classifier, hard, quarters, stored, trained
+from tests.pipeline.test_repairing import FAST, build
 from tests.second_device import MixedDevices, SecondDevice
 from tests.second_device import second_device as second_device
-from tests.test_pipeline_repair import FAST, build
 from tests.verify.cases import SHORT_ATTACK, Engine, effort
 from tests.verify.test_frontier import Kept
 

@@ -29,7 +29,7 @@ from birdnn.records import CaseFiles, Proved, RepairRequest, Unwatched, Verdict,
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, LastLayer, LinearSettings, RepairTask, Retrain, RetrainSettings
 from birdnn.verify import SearchSettings, search
-from tests.test_pipeline_repair import FAST, build
+from tests.pipeline.test_repairing import FAST, build
 from tools import hard_inputs
 
 

@@ -32,9 +32,9 @@ from birdnn.report.headline import result_in_words
 from birdnn.sample import draw_uniform, evaluate
 from birdnn.spec import Polytope, Property, Row
 from tests.bounds.builders import make_property, random_net
+from tests.pipeline.test_points import decided, small, table
+from tests.pipeline.test_repairing import FAST, build
 from tests.repair.tasks import closest
-from tests.test_pipeline_points import decided, small, table
-from tests.test_pipeline_repair import FAST, build
 
 QUICK = replace(FAST, attack=FAST.light_hunt, hunt=FAST.light_hunt, before_boxes=2000)
 

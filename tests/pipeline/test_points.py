@@ -27,7 +27,7 @@ from birdnn.repair.protocol import Goal
 from birdnn.sample import draw_from_property, draw_uniform, evaluate
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, attack, verify
-from tests.test_pipeline_repair import FAST, Case, build
+from tests.pipeline.test_repairing import FAST, Case, build
 
 DEMO = Path(__file__).parent.parent / "birdnn" / "data" / "demo.onnx"
 

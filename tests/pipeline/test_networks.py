@@ -18,7 +18,7 @@ from birdnn.pipeline.repairing import repair_files
 from birdnn.records import Proved, RepairRequest, VerifySettings, Violated
 from birdnn.sample import draw_uniform, evaluate
 from tests.formats.models import Array, dense, model, node
-from tests.test_pipeline_repair import FAST
+from tests.pipeline.test_repairing import FAST
 
 TENSORS = dense(np.random.default_rng(3), 2, 8, 2)
 
