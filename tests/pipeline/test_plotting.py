@@ -19,7 +19,7 @@ from birdnn.records import NO_CELL, AdvisoryMap, MarginLine, PlotRequest, Repair
 from tests.cli.conftest import box_property
 from tests.queries import query_over
 
-DATA = Path(__file__).resolve().parent.parent / "birdnn" / "data"
+DATA = Path(__file__).resolve().parents[2] / "birdnn" / "data"
 DEMO, PROP_8 = DATA / "demo.onnx", DATA / "properties" / "prop_8.vnnlib"
 
 

@@ -29,7 +29,7 @@ from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, attack, verify
 from tests.pipeline.test_repairing import FAST, Case, build
 
-DEMO = Path(__file__).parent.parent / "birdnn" / "data" / "demo.onnx"
+DEMO = Path(__file__).parents[2] / "birdnn" / "data" / "demo.onnx"
 
 
 def table(path: Path, x: Tensor, wished: Sequence[Sequence[float]], names: Sequence[str] = ("decision",)) -> Path:

@@ -439,7 +439,7 @@ def test_an_nnet_file_stays_one_and_brings_its_domain(tmp_path: Path) -> None:
 
 def test_a_property_that_only_shares_a_name_does_not_hide_that_of_the_suite(tmp_path: Path) -> None:
     """The demo violates phi-2; a harmless file called prop_2 must not make that invisible."""
-    data = Path(__file__).parent.parent / "birdnn" / "data"
+    data = Path(__file__).parents[2] / "birdnn" / "data"
     twin = tmp_path / "prop_2.vnnlib"
     twin.write_text((data / "properties" / "prop_3.vnnlib").read_text())
     request = RepairRequest(net=data / "demo.onnx", props=(twin,), suite="acasxu", out=tmp_path / "out")
