@@ -33,6 +33,7 @@ from birdnn.bounds.slopes import Slopes
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine, Chain, NotAChain, Terms, as_activation
 from birdnn.network import Network
+from birdnn.records.limits import Over
 from birdnn.rounding import FLOAT64, LINE_ROUNDINGS
 
 FORMS = 3
@@ -307,6 +308,15 @@ class SeparateBound:
         self.before, self.after, self.n_outputs, self.device = before, after, n_outputs, before.device
         self.name = f"{' and '.join(dict.fromkeys((before.name, after.name)))} on each network by itself"
         self._split = before.root(1).shape[1]
+
+    @property
+    def over(self) -> Over:
+        """See `MarginBound`: both bounds ask it."""
+        return self.before.over
+
+    @over.setter
+    def over(self, over: Over) -> None:
+        self.before.over = self.after.over = over
 
     def root(self, boxes: int) -> Tensor:
         """What both know of boxes of which nothing is known."""

@@ -27,6 +27,7 @@ from birdnn.graph import Node
 from birdnn.merging import Merging, mergings
 from birdnn.network import Network
 from birdnn.operators import apply, magnitude, operator, operators_where, peak, roundings
+from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import (
     FLOAT32,
     FLOAT64,
@@ -110,6 +111,7 @@ class IntervalBound:
 
     def __init__(self, net: Network, device: torch.device, semantics: Semantics = "real") -> None:
         self.device, self.semantics = device, semantics
+        self.over: Over = never
         self._net = net.with_values({}).to(device=device, dtype=torch.float64)
         self._merged = mergings(net.graph, net.values()) if semantics == "float32" else None
 
@@ -119,6 +121,7 @@ class IntervalBound:
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; the best single row of each polytope."""
+        require_time(self.over)
         # cuDNN may convolve by Fourier transforms, also in float64: `roundings` says nothing about these
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
             low, high = propagate(self._net, boxes.lower, boxes.upper, self.semantics, self._merged)

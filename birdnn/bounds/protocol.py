@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from birdnn.boxes import Boxes
+from birdnn.records.limits import Over
 from birdnn.spec import Polytope
 
 
@@ -164,11 +165,13 @@ class MarginBound(Protocol):
 
     Attributes:
         record: do results hold their `Choices`?
+        over: asked between pieces of work; `bound` raises `OutOfTime` once it is so. `never`, until someone sets it.
     """
 
     name: str
     device: torch.device
     record: bool
+    over: Over
 
     def root(self, boxes: int) -> Tensor:
         """The `BoundResult.inherited` of boxes of which nothing is known, shape (boxes, k)."""

@@ -22,6 +22,7 @@ from birdnn.crosscheck.engines import engine_named, load_engine, require
 from birdnn.crosscheck.traceable import ENGINE, Traceable
 from birdnn.errors import EngineError
 from birdnn.network import Network
+from birdnn.records.limits import Over, never, require_time
 
 BoundMethod = Literal["IBP", "CROWN", "CROWN-Optimized"]
 """As auto_LiRPA spells them; the last one is alpha-CROWN."""
@@ -65,6 +66,7 @@ class AutoLirpaBound:
 
     def __init__(self, net: Network, device: torch.device, settings: AutoLirpaSettings | None = None) -> None:
         self.device = device
+        self.over: Over = never
         self.settings = settings or AutoLirpaSettings()
         self.version = require(ENGINE)
         self._engine: Any = load_engine(engine_named(ENGINE), self.version)
@@ -113,6 +115,7 @@ class AutoLirpaBound:
 
     def _bound_rows(self, method: BoundMethod, question: Question, boxes: Boxes) -> tuple[Tensor, Tensor]:
         """Lower bounds of all rows, (boxes, polytopes, rows), and their planes, (boxes, polytopes, rows, inputs)."""
+        require_time(self.over)
         n, parts, rows = len(boxes), *question.b.shape
         # a matrix of rows is folded into the last layer, and bounded tighter than outputs one by one
         c = question.a.flatten(0, 1).expand(n, -1, -1).contiguous()

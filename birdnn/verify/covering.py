@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.records import ARITHMETIC, Progress, Proved, Unknown, UnknownReason, Watch
@@ -34,9 +33,8 @@ def cover_region(
     started, told, boxes, stuck = time.monotonic(), 0.0, 0, list[Boxes]()
     question = Question.of(region.unsafe, n_outputs, bound.device)
     stack, smallest = [root_of(bound, region)], smallest_edges(settings, region).to(bound.device)
-    if isinstance(bound, CrownBound):
-        # within a step, too: one box of a wide network takes seconds
-        bound.over = lambda: watch.stopped() or time.monotonic() - started > settings.timeout_s
+    # within a step, too: one box of a wide network takes seconds
+    bound.over = lambda: watch.stopped() or time.monotonic() - started > settings.timeout_s
 
     def limit() -> UnknownReason | None:
         if watch.stopped():

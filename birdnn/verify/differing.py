@@ -12,7 +12,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from birdnn.bounds.crown import CrownBound, CrownSettings
+from birdnn.bounds.crown import CrownSettings
 from birdnn.bounds.difference import SeparateBound, difference_bound, difference_questions, next_below
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
@@ -108,7 +108,7 @@ def tighten_difference(
         enough_time: is there time for more than the first bounds?
         news: who is told how many boxes were bounded, and the largest bound.
     """
-    _hand_on_limit(bound, over)
+    bound.over = over
     try:
         state = _Tightening.start(bound, boxes, enough)
     except OutOfTime:
@@ -145,7 +145,7 @@ def boxes_needed(
         generator: on the CPU.
         most: more of them are not counted.
     """
-    _hand_on_limit(bound, over)
+    bound.over = over
     question = _difference_question(bound, enough)
     work = _all_open(bound, boxes, len(question))
     try:
@@ -167,12 +167,6 @@ def _all_open(bound: MarginBound, boxes: Boxes, items: int) -> Work:
     opened = torch.ones(len(boxes), items, dtype=torch.bool, device=bound.device)
     node = torch.zeros(len(boxes), dtype=torch.int64, device=bound.device)
     return Work(boxes, opened, bound.root(len(boxes)), node)
-
-
-def _hand_on_limit(bound: MarginBound, over: Over) -> None:
-    for part in (bound.before, bound.after) if isinstance(bound, SeparateBound) else (bound,):
-        if isinstance(part, CrownBound):
-            part.over = over
 
 
 @dataclass(slots=True, eq=False)

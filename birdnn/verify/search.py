@@ -19,8 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birdnn.bounds.crown import CrownBound
-from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.errors import EngineError, out_of_memory
@@ -228,8 +226,7 @@ class Search:
     def _make_bound(self, make: MakeBound, **other: Any) -> MarginBound:
         """The bound method, by `other` settings, and how many boxes the work allowed is worth with it."""
         bound = make(self.source, replace(self.settings, **other))
-        if isinstance(bound, CrownBound | GraphBound):
-            bound.over = self._is_late
+        bound.over = self._is_late
         if not math.isinf(self.settings.max_work):
             self.max_boxes = min(self.max_boxes, boxes_within(self.settings.max_work, self.source, bound))
         return bound

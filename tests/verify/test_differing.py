@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from birdnn.bounds.difference import SeparateBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.network import Network
 from birdnn.verify import differing
 from birdnn.verify.differing import bound_of_difference, boxes_needed, tighten_difference
+from tests.bounds.builders import convolution
 
 KINDS = "bias", "last", "all"
 
@@ -151,3 +153,17 @@ def test_other_layers_are_bounded_each_by_itself() -> None:
     change = sampled(before, after, 1.0, 0)
     assert (change <= found.upper).all()
     assert (change >= found.lower).all()
+
+
+@pytest.mark.parametrize("kind", ["layers", "graphs"])
+def test_no_bound_is_made_where_time_is_over_from_the_start(kind: str) -> None:
+    """Whichever bounds a pair of networks has: those of the difference, or of two graphs that are no chains."""
+    before, after = pair(0, "all") if kind == "layers" else (convolution(seed, "residual") for seed in (0, 1))
+    bound, _ = bound_of_difference(before, after)
+    assert isinstance(bound, SeparateBound) == (kind == "graphs")
+    side = torch.full((1, before.n_inputs), 0.1, dtype=torch.float64)
+    enough = torch.zeros(before.n_outputs, 2, dtype=torch.float64)
+    assert tighten_difference(bound, Boxes(-side, side), enough, batch=4, most_boxes=4, over=lambda: True) is None
+    generator = torch.Generator().manual_seed(0)
+    assert boxes_needed(bound, Boxes(-side, side), enough, generator, most=4, over=lambda: True) == torch.inf
+    assert tighten_difference(bound, Boxes(-side, side), enough, batch=4, most_boxes=4) is not None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import types
+from typing import Any
 
 import pytest
 import torch
 
+from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownBound
+from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import BoundResult, Question
 from birdnn.boxes import Boxes
@@ -69,6 +72,17 @@ def test_time_may_run_out_within_one_bound(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.reason == "timeout"
     assert found.open_boxes > 0
     assert next(ticks) < 66, "the clock was asked long after the limit"
+
+
+@pytest.mark.parametrize("make", [GraphBound, IntervalBound, CompiledBound], ids=lambda make: make.__name__)
+def test_every_bound_asks_whether_time_is_over(make: Any) -> None:
+    net, prop = restless()
+    bound = make(net) if make is CompiledBound else make(net, CPU)
+    assert not bound.over()
+    bound.over = lambda: True
+    work = root_of(bound, prop.regions[0])
+    with pytest.raises(OutOfTime):
+        bound.bound(search.Question.of(prop.regions[0].unsafe, 1, CPU), work.boxes, work.opened, work.inherited)
 
 
 def test_an_attack_looks_at_the_clock_between_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
