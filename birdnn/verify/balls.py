@@ -44,14 +44,17 @@ class Balls:
     exponent: int
 
     @staticmethod
-    def of(values: Tensor | npt.NDArray[np.floating]) -> Balls:
+    def of(values: Tensor | npt.NDArray[np.number]) -> Balls:
         """Floats or integers, exactly.
 
         Raises:
             NotEvaluated: one is NaN or infinite.
         """
         given = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-        array = np.atleast_1d(np.asarray(given, dtype=np.float64))
+        array = np.atleast_1d(np.asarray(given))
+        if array.dtype.kind in "iu":  # float64 does not hold all integers of 64 bits
+            return Balls(array.astype(object), None, 0).shortened()
+        array = array.astype(np.float64)
         if not np.isfinite(array).all():
             raise NotEvaluated("a number that is not finite")
         # a float64 is an integer of at most 53 bits over a power of two

@@ -259,7 +259,7 @@ def _average_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     def summed(values: Whole) -> Any:
         return np.append(values.reshape(-1), 0)[np.maximum(windows, -1)].sum(axis=-1)[None]
 
-    return quotient(x.each(summed), Balls.of(counted.sum(axis=-1)[None].astype(np.float64)))
+    return quotient(x.each(summed), Balls.of(counted.sum(axis=-1)[None]))
 
 
 def _pooling_windows(x: Balls, attributes: Mapping[str, Any]) -> _Index:
