@@ -12,6 +12,7 @@ Several statements share an error probability by the union bound: `shared_delta`
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal, localcontext
 from fractions import Fraction
 
@@ -71,11 +72,20 @@ def zero_violation_epsilon(n: int, delta: float) -> float:
     require_share("delta", delta)
     if n < 1:
         return 1.0
-    # below 1, which `zero_violation_samples` refuses; rounding is mended by exact steps from there
-    epsilon = min(-math.expm1(math.log(delta) / n), math.nextafter(1.0, 0.0))
-    while epsilon < 1 and zero_violation_samples(epsilon, delta) > n:
+    return least_epsilon(-math.expm1(math.log(delta) / n), lambda epsilon: zero_violation_samples(epsilon, delta) <= n)
+
+
+def least_epsilon(near: float, suffices: Callable[[float], bool]) -> float:
+    """The least float64 between 0 and 1 that suffices, by exact steps from one that rounding left near it; else 1.0.
+
+    Args:
+        near: of the order of the least one.
+        suffices: exactly; true of all that are greater than one of which it is true. It is asked of shares only.
+    """
+    epsilon = min(near, math.nextafter(1.0, 0.0))
+    while epsilon < 1 and not suffices(epsilon):
         epsilon = math.nextafter(epsilon, 1.0)
-    while (less := math.nextafter(epsilon, 0.0)) > 0 and zero_violation_samples(less, delta) <= n:
+    while (less := math.nextafter(epsilon, 0.0)) > 0 and suffices(less):
         epsilon = less
     return epsilon
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from birdnn.errors import BirdnnError
 from birdnn.later import later
-from birdnn.sample.pac import require_share
+from birdnn.sample.pac import least_epsilon, require_share
 
 optimize = later("scipy.optimize")
 
@@ -45,11 +45,9 @@ def scenario_samples(epsilon: float, delta: float, n_variables: int) -> int:
 
 
 def scenario_epsilon(n: int, delta: float, n_variables: int) -> float:
-    """An epsilon for which n samples suffice, the least one but for the last digits; at least 1 where none does."""
-    epsilon = 2 / max(1, n) * (n_variables - math.log(delta))
-    while epsilon < 1 and scenario_samples(epsilon, delta, n_variables) > n:
-        epsilon = math.nextafter(epsilon, math.inf)
-    return epsilon
+    """The least float64 epsilon for which n samples suffice; 1.0 where none does."""
+    near = 2 / max(1, n) * (n_variables - math.log(delta))
+    return least_epsilon(near, lambda epsilon: scenario_samples(epsilon, delta, n_variables) <= n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

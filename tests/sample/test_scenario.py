@@ -24,7 +24,14 @@ def test_known_number_of_samples() -> None:
 def test_there_and_back(epsilon: float, delta: float, d: int) -> None:
     n = scenario_samples(epsilon, delta, d)
     assert n >= 2 / epsilon * (math.log(1 / delta) + d) * (1 - 1e-12) > n - 1 - 1e-6
-    assert scenario_epsilon(n, delta, d) <= epsilon * (1 + 1e-12)
+    least = scenario_epsilon(n, delta, d)
+    assert least <= epsilon
+    assert scenario_samples(least, delta, d) <= n < scenario_samples(math.nextafter(least, 0), delta, d)
+
+
+def test_no_epsilon_suffices_for_few_samples() -> None:
+    assert [scenario_epsilon(n, 1e-3, 7) for n in (0, 1, 27)] == [1.0, 1.0, 1.0]
+    assert scenario_epsilon(28, 1e-3, 7) < 1
 
 
 @pytest.mark.parametrize("bad", [{"epsilon": 0.0}, {"delta": 1.0}, {"epsilon": math.nan}])
