@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from birdnn.later import later
@@ -97,6 +97,12 @@ class RegionProof:
     slope: npt.NDArray[np.float32]
     beta: npt.NDArray[np.float32]
     intervals: npt.NDArray[np.int64] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all arrays."""
+        arrays = (getattr(self, field.name) for field in fields(self))
+        return sum(array.nbytes for array in arrays if array is not None)
 
     @property
     def of_graph(self) -> bool:

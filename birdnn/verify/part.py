@@ -32,6 +32,11 @@ class Part:
     rounds: list[int]
     recorder: Recorder | None
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the open boxes, and of what is kept of the proof."""
+        return sum(work.bytes for work in self.stack) + (0 if self.recorder is None else self.recorder.bytes)
+
     def open(self, tasks: Sequence[Task]) -> None:
         """These are the open boxes now."""
         # in place: the loop of the search holds this very list

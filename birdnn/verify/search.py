@@ -150,7 +150,7 @@ class Search:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.arithmetic = ARITHMETIC[settings.semantics]
         self.proofs: list[RegionProof] = []
-        self.boxes, self.recorded = 0, 0  # the latter in bytes
+        self.boxes, self.proof_bytes = 0, 0
         self.exact = Touching(net, settings.semantics)
         self.polytopes = max(1, *(len(region.unsafe) for region in prop.regions))
         self.batch = settings.batch or batch_for(net, settings.device, self.polytopes)
@@ -314,8 +314,8 @@ class Search:
     def _left_s(self) -> float:
         return max(0.0, self.settings.timeout_s - (time.monotonic() - self.started))
 
-    def limit_reached(self, waiting: Sequence[Work] = ()) -> UnknownReason | None:
-        """Why the search has to end now, if it has to."""
+    def limit_reached(self, part: Part | None = None) -> UnknownReason | None:
+        """Why the search has to end now, if it has to; by memory only if it is told what is open."""
         if self.watch.stopped():
             return "interrupted"
         if time.monotonic() - self.started > self.settings.timeout_s:
@@ -324,13 +324,13 @@ class Search:
             return "not_executed"
         if self.boxes >= min(self.granted * self.max_boxes, self.enough_boxes):
             return "boxes"
-        if sum(w.bytes for w in waiting) + self.recorded > self.settings.memory_bytes:
+        if part is not None and part.bytes + self.proof_bytes > self.settings.memory_bytes:
             return "memory"
         return None
 
     def _begin_region(self, bound: MarginBound, place: int, region: Region) -> Part:
         """The search of a region before its first batch: its whole box is open."""
-        recorder = Recorder(region) if self.settings.record and bound.record else None
+        recorder = Recorder(region) if self.settings.record and bound.record and not self.exact.closed else None
         return Part(
             place=place,
             region=region,
@@ -347,7 +347,7 @@ class Search:
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
         smallest = spread.smallest_edges(self.settings, region).to(bound.device)
         while stack:
-            reason = self.limit_reached(stack)
+            reason = self.limit_reached(part)
             if reason is not None:
                 return self._end_at_limit(reason, part)
             if self.keeper is not None and self.keeper.due():
@@ -362,26 +362,27 @@ class Search:
             step = self._examine_batch(bound, question, batch, stack)
             if step is None:
                 continue
-            if (recorder := part.recorder) is not None:
-                recorded = recorder.bytes
-                recorder.examined(batch, step)
-                self.recorded += recorder.bytes - recorded
+            if part.recorder is not None:
+                part.recorder.examined(batch, step)
             points = candidate_points(batch, step)
             witness = self.witness(region, points) if len(points) else None
             if witness is None:
                 witness = self._attack_again(part, [*stack, step.remains], self.boxes - part.boxes_before)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
-            step, stuck = self.exact.close(part, step, first=self.boxes - part.boxes_before == len(batch))
+            step, stuck = self.exact.close(region, step, first=self.boxes - part.boxes_before == len(batch))
+            if self.exact.closed:  # what has a leaf that no certificate can close is of no use, of any region
+                part.recorder, self.proofs, self.proof_bytes = None, [], 0
             halves, small = cut_remains(bound, step, smallest, part.recorder)
             self.gave_up += [*small, *stuck]
             stack += halves  # in place: it is the list of the part
-            self._tell_watch(bound, question, stack)
-            reason = self._hopeless_limit(bound, question, stack)
+            self._tell_watch(bound, question, part)
+            reason = self._hopeless_limit(bound, question, part)
             if reason is not None:
                 return self._end_at_limit(reason, part)
         if part.recorder is not None:
             self.proofs.append(part.recorder.finish())
+            self.proof_bytes += self.proofs[-1].bytes
         return None
 
     def _may_ask_helpers(self, bound: MarginBound, part: Part) -> bool:
@@ -410,7 +411,7 @@ class Search:
         )
         with spread.Crew(helpers, errand, part.tasks()) as crew:
             while part.stack:
-                reason = self.limit_reached(part.stack)
+                reason = self.limit_reached(part)
                 if reason is not None:
                     return self._end_at_limit(reason, part)
                 if self.keeper is not None and self.keeper.due():
@@ -418,12 +419,11 @@ class Search:
                 witness = self._take_pieces(crew, part)
                 if witness is not None:
                     return Violated(witness=witness, boxes=self.boxes)
-                self._tell_watch(bound, question, part.stack)
+                self._tell_watch(bound, question, part)
         return None
 
     def _take_pieces(self, crew: spread.Crew, part: Part) -> Witness | None:
         """Take over what helpers found meanwhile; the witness among their points, if there is one."""
-        recorded = 0 if part.recorder is None else part.recorder.bytes
         witness = None
         try:
             for piece in crew.ended(part.recorder):
@@ -437,20 +437,18 @@ class Search:
             self._keep_frontier(part)
             raise
         part.open(crew.tasks)
-        if part.recorder is not None:
-            self.recorded += part.recorder.bytes - recorded
         if witness is None and part.stack:
             witness = self._attack_again(part, part.stack, self.boxes - part.boxes_before)
         return witness
 
-    def _hopeless_limit(self, bound: MarginBound, question: Question, stack: list[Work]) -> UnknownReason | None:
+    def _hopeless_limit(self, bound: MarginBound, question: Question, part: Part) -> UnknownReason | None:
         """Which limit will not do, by an estimate; boxes say when it is made, so that a seed repeats a run."""
-        if not self.settings.give_up or not stack or self.boxes < self.next_prognosis or self.limit_reached(stack):
+        if not self.settings.give_up or not part.stack or self.boxes < self.next_prognosis or self.limit_reached(part):
             return None
         self.next_prognosis *= 4  # before it is made: one that fails is not tried again at once
-        left = self._estimate_left(bound, question, stack, math.inf)
+        left = self._estimate_left(bound, question, part.stack, math.inf)
         if left is None:
-            if (reached := self.limit_reached(stack)) is not None:
+            if (reached := self.limit_reached(part)) is not None:
                 self.next_prognosis //= 4  # whoever resumes the search makes this estimate
             return reached
         if self.boxes + left > _HOPELESS * self.max_boxes:
@@ -527,7 +525,7 @@ class Search:
         self.enough_boxes, self.next_prognosis = found.enough_boxes, found.next_prognosis
         self.granted = _HOPELESS if self.next_prognosis > _FIRST_PROGNOSIS else 1.0
         self.executed, self.over_reals = found.executed, found.over_reals
-        self.recorded = 0 if found.recorder is None else found.recorder.bytes
+        self.proof_bytes = sum(proof.bytes for proof in found.proofs)
         self.generator.set_state(found.drawn)  # later attacks draw what they would have drawn
         return Part(
             place=found.place,
@@ -572,12 +570,12 @@ class Search:
             arithmetic=self.arithmetic,
         )
 
-    def _tell_watch(self, bound: MarginBound, question: Question, stack: list[Work]) -> None:
+    def _tell_watch(self, bound: MarginBound, question: Question, part: Part) -> None:
         """News for the watch; now and then a new estimate of what is left."""
         now, outlook = time.monotonic(), self.outlook
-        waiting = sum(len(w) for w in stack)
-        if stack and outlook.due(self.boxes) and self.limit_reached(stack) is None:
-            self._estimate_left(bound, question, stack, outlook.until())
+        waiting = sum(len(w) for w in part.stack)
+        if waiting and outlook.due(self.boxes) and self.limit_reached(part) is None:
+            self._estimate_left(bound, question, part.stack, outlook.until())
             now = time.monotonic()
         elif now - self.last_news < _NEWS_EVERY_S:
             return

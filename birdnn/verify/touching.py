@@ -37,7 +37,6 @@ from birdnn.sample.pieces import multiplications
 from birdnn.spec import Polytope, Region, Row
 from birdnn.verify.balls import PRECISION, Balls, NotEvaluated, Whole, add, align_exponents, negate
 from birdnn.verify.exactly import RULES, move_entries
-from birdnn.verify.part import Part
 from birdnn.verify.work import Step
 
 EXACT = 200_000
@@ -77,16 +76,15 @@ class Touching:
         self._cost, self._left = 2 * work + _ATTEMPT, _FAILURES
         self._first = work <= _AT_ONCE
 
-    def close(self, part: Part, step: Step, *, first: bool) -> tuple[Step, list[Boxes]]:
+    def close(self, region: Region, step: Step, *, first: bool) -> tuple[Step, list[Boxes]]:
         """The step without boxes that stay open in float64 only; of a small network the `first` one is tried anyway.
 
-        Where one was decided nothing more is recorded of the part: no certificate can be written.
+        Where one was decided no certificate can be written.
 
         Returns:
             The step; and boxes that are taken from it as nothing decides them: no exact form is made, or no more, and
             their margin is zero to the last bits, at a corner, so that no bound in float64 will exclude it.
         """
-        region = part.region
         size = max((float(p.b.abs().max()) for p in region.unsafe if p.rows), default=0.0)
         room = _NEAR * (1 + size)
         near = ((step.left.score > -room) | (first and self._first)).cpu()
@@ -102,8 +100,6 @@ class Touching:
             # only what decides nothing is charged: an attempt that closes a box spares all of its halves
             self._left -= self._cost if kept[place] else 0
         self.closed += int((~kept).sum())
-        # a tree with a leaf that no certificate can close is of no use
-        part.recorder = None if self.closed else part.recorder
         # where exact forms are still made, halves may be closed by them: they are worth a cut
         stuck = near & kept
         if bool(stuck.any()) and (self._forms is None or self._left <= 0):

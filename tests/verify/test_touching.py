@@ -12,11 +12,13 @@ import torch
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
-from birdnn.records import Proved, Unknown, Violated
+from birdnn.records import Proved, Unknown, Unwatched, Violated
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import touching, verify
+from birdnn.verify import search, touching, verify
 from birdnn.verify.balls import Balls, NotEvaluated
+from birdnn.verify.bounding import make_bound
+from birdnn.verify.recording import Recorder
 from birdnn.verify.touching import Touching, _Box, _Form, _relu, _spare_of_form
 from tests.bounds.builders import make_property, property_of
 from tests.verify.test_exactly import convolution
@@ -220,3 +222,19 @@ def test_attempts_end() -> None:
     prop = asked(row(1, bound=F(1, 10**12), strict=False), low=F(-1), high=F(10), n_inputs=1)
     verdict = verify(net, prop, settings=effort(max_boxes=500), replays=[replay])
     assert isinstance(verdict, Violated | Unknown)
+
+
+def test_nothing_more_is_recorded_once_no_certificate_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of no region: what was kept of those before counts no more for the limit of memory, and is not kept."""
+    made = []
+    monkeypatch.setattr(search, "Recorder", lambda region: made.append(Recorder(region)) or made[-1])
+    net, replay = with_replay(BEHIND)
+    apart, touched = (asked(row(1, 0, bound=bound)).regions[0] for bound in (-1, 0))
+    own = search.Search(net, property_of(apart, touched, apart), effort(record=True), [replay], Unwatched())
+    verdict = own.concluded(own.run(make_bound))
+    assert isinstance(verdict, Proved)
+    assert (verdict.touched, verdict.proofs, own.proof_bytes) == (1, (), 0)
+    assert len(made) == 2
+    own = search.Search(net, property_of(apart, apart), effort(record=True), [replay], Unwatched())
+    own.run(make_bound)
+    assert own.proof_bytes == sum(proof.bytes for proof in own.proofs) > 0
