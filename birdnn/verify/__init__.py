@@ -8,14 +8,12 @@ from birdnn.verify.falsifying import falsify
 from birdnn.verify.float32 import require_float32, why_not_float32
 from birdnn.verify.search import verify
 from birdnn.verify.settings import SearchSettings
-from birdnn.verify.treesize import estimate_boxes
 
 __all__ = [
     "AttackSettings",
     "MakeBound",
     "SearchSettings",
     "attack",
-    "estimate_boxes",
     "falsify",
     "require_float32",
     "verify",

@@ -6,7 +6,9 @@ with twice the budget. So whoever is idle takes a share of what was too much for
 task at most, and proofs of any size are made of few tasks.
 
 What a task gives depends on nothing but the task, and how boxes are dealt out on nothing but the boxes. So the tree is
-the same whoever did what, however many they are, and whoever was lost on the way.
+the same whoever did what, however many they are, and whoever was lost on the way. Memory is the exception: a helper
+that runs out of it examines fewer boxes together, takes them in another order, and leaves others open when the budget
+is spent. Its piece is as good, but the tree may be another one.
 """
 
 from __future__ import annotations
@@ -158,6 +160,7 @@ class Explorer:
             except (MemoryError, RuntimeError) as error:
                 if size == 1 or not out_of_memory(error):
                     raise
+                # from here on boxes come in another order: see the module's text
                 size = max(1, min(size, len(batch)) // 2)
                 stack.append(batch)
                 continue

@@ -196,11 +196,10 @@ def _exact_ends(region: Region, index: int, low: float, high: float) -> tuple[En
 
 
 def _spare_of_ends(row: Row, low: Sequence[float], high: Sequence[float]) -> Fraction | None:
+    row = row.normal()
     ends = [(c, low[i] if c > 0 else high[i]) for i, c in enumerate(row.coefficients) if c]
     if not all(math.isfinite(end) for _, end in ends):
         return None
-    row = row.normal()
-    ends = [(c, low[i] if c > 0 else high[i]) for i, c in enumerate(row.coefficients) if c]
     least = sum((c * Fraction(end) for c, end in ends), -row.bound)
     return least if least > 0 or (least == 0 and row.strict) else None
 

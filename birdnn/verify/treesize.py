@@ -13,10 +13,6 @@ from collections.abc import Callable
 import torch
 
 from birdnn.bounds.protocol import MarginBound, Question
-from birdnn.network import Network
-from birdnn.spec import Property
-from birdnn.verify.bounding import make_bound, root_of
-from birdnn.verify.settings import SearchSettings
 from birdnn.verify.work import Work, examine, halve
 
 # a box at that depth stands for 2**120 of them, whatever is below
@@ -53,17 +49,4 @@ def boxes_below(
         side = torch.randint(2, (count,), generator=generator).to(bound.device)
         current = halves[torch.arange(count, device=bound.device) + side * count]
         weight *= 2
-    return total
-
-
-def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int = 256) -> float:
-    """Estimated number of boxes of a complete proof."""
-    bound = make_bound(net, settings)
-    generator = torch.Generator().manual_seed(settings.seed)
-    total = 0.0
-    for region in prop.regions:
-        question = Question.of(region.unsafe, prop.n_outputs, bound.device)
-        work = root_of(bound, region)
-        below = boxes_below(bound, question, work, descents=descents, generator=generator, over=lambda: False)
-        total += below or 0.0  # it is never over
     return total

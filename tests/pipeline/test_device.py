@@ -41,13 +41,13 @@ from birdnn.records import (
 from birdnn.repair.training import Exam, Lesson, TrainingSettings, train_model
 from birdnn.report.witnesses import verdict_remark
 from birdnn.spec import Property
-from birdnn.verify import SearchSettings, attack, estimate_boxes, verify
+from birdnn.verify import SearchSettings, attack, verify
 from tests.bounds.builders import ACTIVATIONS, half_space, make_property, random_layers
 from tests.classifiers import classifier, hard, quarters, stored, trained
 from tests.pipeline.test_repairing import FAST, build
 from tests.second_device import MixedDevices, SecondDevice
 from tests.second_device import second_device as second_device
-from tests.verify.cases import SHORT_ATTACK, Engine, effort
+from tests.verify.cases import SHORT_ATTACK, Engine, effort, estimate_boxes
 from tests.verify.test_frontier import Kept
 
 CUDA = torch.device("cuda")

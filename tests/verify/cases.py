@@ -8,11 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from birdnn.bounds.protocol import Question
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.network import Network
 from birdnn.records import Progress
+from birdnn.records.limits import never
+from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings
+from birdnn.verify.bounding import make_bound, root_of
+from birdnn.verify.treesize import boxes_below
 from tests.bounds.builders import Layers
 
 NO_ATTACK = AttackSettings(evaluations=1)
@@ -65,3 +70,16 @@ def with_replay(layers: Layers | Sequence, op: str = "Relu", alpha: float | None
     """A network, and onnxruntime on its file."""
     data = layers_to_onnx(layers, op, alpha=alpha)
     return network_from_onnx(data), OnnxReplay(data)
+
+
+def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int) -> float:
+    """Estimated number of boxes of a complete proof, by descents from the root of each region."""
+    bound, generator = make_bound(net, settings), torch.Generator().manual_seed(settings.seed)
+    total = 0.0
+    for region in prop.regions:
+        question = Question.of(region.unsafe, prop.n_outputs, bound.device)
+        work = root_of(bound, region)
+        below = boxes_below(bound, question, work, descents=descents, generator=generator, over=never)
+        assert below is not None
+        total += below
+    return total

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from birdnn.records import Proved
-from birdnn.verify import estimate_boxes, verify
+from birdnn.verify import verify
 from tests.bounds.builders import half_space, make_property, random_layers
-from tests.verify.cases import effort, with_replay
+from tests.verify.cases import effort, estimate_boxes, with_replay
 
 
 def test_the_estimate_is_within_a_factor_of_two() -> None:
