@@ -190,6 +190,8 @@ class CrownBound:
         ]
         self._activation = [layer for layer in chain if isinstance(layer, Activation)]
         self._apart = _APART if any(map(computes_function, self._activation)) else 0.0
+        # what the checker would not close is no proof that can be handed over
+        self._closed_apart = self._apart if record else 0.0
         slopes = [max(1.0, abs(activation.alpha)) for activation in self._activation]
         largest = math.prod(slopes) * math.prod(layer.steepest for layer in self._layer)
         if not largest <= RANGE64 / 2:
@@ -222,9 +224,7 @@ class CrownBound:
             rows = _FinalRows(self, question, boxes, relaxations, slacks, box, polytope)
             best, plane, minimum = rows.optimise()
             known, minimum = torch.cat([lower, upper], 1), minimum - self._apart
-            if self.record:  # what the checker would not close is no proof that can be handed over
-                best = best - self._apart
-            return BoundResult(box, polytope, best, plane, minimum, known, rows.choices)
+            return BoundResult(box, polytope, best - self._closed_apart, plane, minimum, known, rows.choices)
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """Absolute weights multiplied through the upper slopes, for the rows of the open polytopes."""
@@ -350,16 +350,13 @@ class _FinalRows:
         if self.net.record:
             slopes = torch.full((items, self.net._neurons), torch.nan, dtype=torch.float32, device=row.device)
             self.choices = Choices(torch.nn.functional.one_hot(row, n_rows).to(best.dtype), slopes)
-        open_items = (~self.question.excluded(best, self.polytope)).nonzero()[:, 0]
-        # without activations single rows are bounded exactly, and there are no lines to choose
-        if not len(open_items) or not self.net.settings.steps or not self.relaxations:
-            return best, plane, minimum
         best_plane = plane[torch.arange(items, device=row.device), row]
-        weights = torch.nn.functional.one_hot(row, n_rows).to(best.dtype)
         # of what is proved no better bound is of use
-        best[open_items], best_plane[open_items] = self._ascend(
-            open_items, weights[open_items], best[open_items], best_plane[open_items]
-        )
+        which = (~self.question.excluded(best - self.net._closed_apart, self.polytope)).nonzero()[:, 0]
+        # without activations single rows are bounded exactly, and there are no lines to choose
+        if len(which) and self.net.settings.steps and self.relaxations:
+            weights = torch.nn.functional.one_hot(row[which], n_rows).to(best.dtype)
+            best[which], best_plane[which] = self._ascend(which, weights, best[which], best_plane[which])
         if n_rows == 1:
             return best, best_plane[:, None], best[:, None]
         return best, torch.cat([plane, best_plane[:, None]], 1), torch.cat([minimum, best[:, None]], 1)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from birdnn.bounds import crown
 from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled import compiler, splits, step
 from birdnn.bounds.compiled.bound import CompiledBound
@@ -26,6 +28,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, RegionProof
 from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
+from birdnn.spec import Polytope, Row
 from birdnn.verify import SearchSettings, bounding, verify
 from birdnn.verify.bounding import make_bound
 from tests.bounds.builders import (
@@ -109,6 +112,42 @@ def test_the_ascent_is_that_of_the_reference(op: str, alpha: float | None, recor
         equal, items = equal + int(alike[still].sum()), items + int(still.sum())
     assert items > 50
     assert equal >= 0.9 * items
+
+
+@pytest.mark.parametrize("make", [CrownBound, compiled])
+def test_what_is_proved_by_a_hair_is_bounded_better_where_a_certificate_is_wanted(make: Any) -> None:
+    """The checker would not close it: a bound that is positive, and no more than it is lowered by."""
+    net, boxes = random_net(0, (2, 6, 6, 1), "Tanh"), random_boxes(0, 1, 2, 0.5)
+
+    def lowest(level: float, steps: int, record: bool) -> float:
+        polytopes = (half_space([1.0], level),)
+        bound = make(net, CPU, CrownSettings(steps=steps), "real", record)
+        result = bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(1))
+        return float(result.lower)
+
+    level = lowest(0.0, 0, record=False) - crown._APART / 2
+    assert 0 < lowest(level, 0, record=False) < crown._APART
+    assert -crown._APART < lowest(level, 0, record=True) < 0
+    assert lowest(level, 6, record=False) < crown._APART  # nothing to gain
+    assert lowest(level, 6, record=True) > crown._APART
+
+
+@pytest.mark.parametrize("make", [CrownBound, compiled])
+@pytest.mark.parametrize(("steps", "level"), [(0, 0.0), (6, -1e9), (6, 0.0)])
+def test_the_last_plane_of_several_rows_is_the_best_one(make: Any, steps: int, level: float) -> None:
+    """Also where no step is taken, or all is proved without: candidates are where that plane is least."""
+    net, boxes = random_net(0, (2, 6, 6, 3)), random_boxes(0, 4, 2, 0.5)
+    polytopes = (
+        Polytope(rows=tuple(Row(tuple(map(Fraction, a)), Fraction(level)) for a in torch.eye(3).tolist()), n_outputs=3),
+    )
+    bound = make(net, CPU, CrownSettings(steps=steps), "real", record=True)
+    result = bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(4))
+    assert result.plane.shape == (4, 4, 2)
+    assert torch.equal(result.plane_minimum.amax(1), result.plane_minimum[:, -1])
+    assert torch.equal(result.plane_minimum[:, -1], result.lower)
+    if steps == 0 or level < 0:
+        best = result.plane_minimum[:, :-1].argmax(1)
+        assert torch.equal(result.plane[:, -1], result.plane[torch.arange(4), best])
 
 
 @pytest.mark.thorough
