@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from birdnn.later import later
+from birdnn.rounding import CLIP_ROOM, CORNER_ROOM
 
 if TYPE_CHECKING:
     import torch
@@ -93,11 +94,11 @@ class Boxes:
 
     def cuts(self, plane: torch.Tensor, minimum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What `clip` has each plane say: new lower and upper corners, shape (boxes, planes, inputs) each."""
-        slack = 1e-15 * torch.maximum(self.lower.abs(), self.upper.abs())
+        slack = CORNER_ROOM * torch.maximum(self.lower.abs(), self.upper.abs())
         known = minimum.where(minimum.isfinite(), -torch.inf)[..., None]  # an overflow says nothing, whatever its sign
         # rounding asks for far less; but the bounds that are inherited differ a little between prover and checker, and
         # one face of a certificate of 289,829 nodes was rejected for 1e-12 (ACAS Xu N2,6, phi-2)
-        room = 2.0**-20 * (known.abs() + torch.linalg.vecdot(plane.abs(), self.widths()[:, None])[..., None])
+        room = CLIP_ROOM * (known.abs() + torch.linalg.vecdot(plane.abs(), self.widths()[:, None])[..., None])
         # NaN, of 0 / 0 or of a plane that is no number, cuts nothing, as infinity does
         reach = ((room - known) / plane.abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
         away = torch.full_like(reach, torch.inf)

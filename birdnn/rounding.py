@@ -38,6 +38,21 @@ COUNTED_ROWS = 32
 LINE_ROUNDINGS = 256
 """Of a line around an activation, beside two for each entry of a row; far more than there are."""
 
+CLIP_ROOM = 2.0**-20
+"""Of a plane's size, by how much less it clips a box than it says, see `birdnn.boxes.Boxes.cuts`."""
+
+CORNER_ROOM = 1e-15
+"""Of a box's largest corner, what a new face keeps for the roundings of its three terms."""
+
+SLOPE_ROOM = 1e-12
+"""Of a slope that was computed, beside one; far more than the few units in the last place that exp errs by."""
+
+BISECTIONS = 40
+"""Steps towards the first tangent that clears an end, see `birdnn.bounds.rules`: to a share of 2**-40."""
+
+NARROW = 1e-9
+"""Up to this width an interval has no chord: the slope of one would be mostly rounding."""
+
 LARGEST = 2.0**127
 """Where float32 could overflow, nothing is claimed."""
 

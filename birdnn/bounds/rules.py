@@ -21,10 +21,7 @@ from torch import Tensor
 
 from birdnn.chain import Activation
 from birdnn.operators import Function, activation_function, apply
-from birdnn.rounding import FLOAT32, FLOAT64, LINE_ROUNDINGS, SMALLEST, Semantics
-
-# any number is sound, since the right end always clears; so many find the tangent point to a share of 2**-40
-_BISECTIONS = 40
+from birdnn.rounding import BISECTIONS, FLOAT32, FLOAT64, LINE_ROUNDINGS, NARROW, SLOPE_ROOM, SMALLEST, Semantics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +106,9 @@ def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Seman
     """
     relaxation = RULES[activation.kind](lower, upper, activation.alpha)
     size = torch.maximum(lower.abs(), upper.abs())
-    # the second term is for rows, which have an entry, and so a product and a sum, for each neuron
+    # the first term is for the line itself: its value and slope are at most 1 (alpha, of ELU) and right within some
+    # units in the last place, and so are the slope's products with a point of the interval and with the way from there
+    # to an end; the second is for rows, which have an entry, and so a product and a sum, for each neuron
     computed = (LINE_ROUNDINGS + 2 * lower.shape[1]) * FLOAT64 * (1 + abs(activation.alpha)) * (1 + size)
     if _function_of(activation).straight == "both sides":  # elsewhere the lines are the function itself
         computed = computed.where((lower < 0) & (upper > 0), torch.zeros_like(computed))
@@ -163,8 +162,7 @@ def slope_range(activation: Activation, low: Tensor, up: Tensor) -> tuple[Tensor
     least, most = SLOPES[activation.kind](low, up, activation.alpha)
     if _function_of(activation).straight == "both sides":  # nothing was computed
         return least, most
-    # far more than the few units in the last place that the functions err by, and nothing beside what a bound loses
-    return least - 1e-12 * (1 + least.abs()), most + 1e-12 * (1 + most.abs())
+    return least - SLOPE_ROOM * (1 + least.abs()), most + SLOPE_ROOM * (1 + most.abs())
 
 
 def _leaky(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
@@ -246,7 +244,8 @@ def _upper_tangents(
     possible = (upper > 0) & (concave | clears(far))
     left = near.clone()
     right = far.clone()
-    for _ in range(_BISECTIONS):
+    # any number is sound, since the right end always clears
+    for _ in range(BISECTIONS):
         middle = (left + right) / 2
         good = clears(middle)
         right = torch.where(good, middle, right)
@@ -262,7 +261,7 @@ def _upper_tangents(
         lines.append(
             Line(
                 torch.where(possible, tangent.slope, chord.slope),
-                torch.where(possible, _offset_or_zero(tangent), _offset_or_zero(chord)) + 4e-16,
+                torch.where(possible, _offset_or_zero(tangent), _offset_or_zero(chord)),
             )
         )
     return lines[0], lines[1]
@@ -272,7 +271,7 @@ def _chord(lower: Tensor, upper: Tensor, f: Callable[[Tensor], Tensor]) -> Line:
     """The line through both ends; a constant above both where the interval is a point or nearly so."""
     width = upper - lower
     # between closer ends the difference of two values is mostly rounding, and the chord's slope could be anything
-    wide = width > 1e-9
+    wide = width > NARROW
     at_lower, at_upper = f(lower), f(upper)
     slope = torch.where(wide, (at_upper - at_lower) / width.where(wide, torch.ones_like(width)), 0.0)
     # made to go through one end, the chord may pass below the other by what the slope is rounded by

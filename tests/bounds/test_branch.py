@@ -230,7 +230,7 @@ def _intersected(right: Callable[..., None]) -> Callable[..., None]:
 BUGS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "clipping too much": ("branch", "_cuts", lambda right: _scaled(right, 0.9)),
     "clipping too little": ("branch", "_cuts", lambda right: _scaled(right, 1.1)),
-    "no room for rounding": ("branch", "_ROOM", lambda right: 0.0),
+    "no room for rounding": ("branch", "CLIP_ROOM", lambda right: 0.0),
     "rounding inward": ("branch", "_cuts", _inward),
     "one polytope decides for all": ("step", "find_left", _intersected),
     "a bound just below zero taken for a proof": (

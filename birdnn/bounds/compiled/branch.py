@@ -2,7 +2,7 @@
 
 `birdnn.verify.work` is the reference, `birdnn.boxes.Boxes.cuts` the argument for what is cut away. Here the compiler
 may add the three terms of a new face in any order: each of two additions errs by half a unit in the last place of at
-most twice the largest corner, less than a third of the slack of 1e-15 of it that a face keeps.
+most twice the largest corner, less than a third of the slack of `CORNER_ROOM` that a face keeps.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ from birdnn.bounds.compiled.state import (
     Net,
     Scratch,
 )
-
-_ROOM = 2.0**-20
-"""Of the size of a plane, as `birdnn.boxes.Boxes.cuts` has it."""
+from birdnn.rounding import CLIP_ROOM, CORNER_ROOM
 
 _NEAR = 2.0**-20
 """Of the largest value on the way through a network. Executions in float32 differ by 2**-25 of it on ACAS Xu's; who
@@ -111,8 +109,8 @@ def _cuts(lower: Floats, upper: Floats, planes: Floats, minimum: Floats, s: Scra
             size += abs(planes[p, d]) * (upper[d] - lower[d])
         for d in range(len(lower)):
             # some last places of the corners, for the terms of the new face
-            slope, slack = planes[p, d], 1e-15 * max(abs(lower[d]), abs(upper[d]))
-            reach = (_ROOM * size - minimum[p]) / abs(slope) if slope != 0 else np.inf
+            slope, slack = planes[p, d], CORNER_ROOM * max(abs(lower[d]), abs(upper[d]))
+            reach = (CLIP_ROOM * size - minimum[p]) / abs(slope) if slope != 0 else np.inf
             # NaN as well as what is too far
             if not reach < np.inf:
                 continue

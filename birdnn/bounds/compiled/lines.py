@@ -32,9 +32,7 @@ from birdnn.bounds.compiled.state import (
     Net,
     Scratch,
 )
-from birdnn.rounding import FLOAT32, FLOAT64, LINE_ROUNDINGS, SMALLEST
-
-_BISECTIONS = 40
+from birdnn.rounding import BISECTIONS, FLOAT32, FLOAT64, LINE_ROUNDINGS, NARROW, SMALLEST
 
 
 @compiled
@@ -135,7 +133,7 @@ def _chord(kind: int, alpha: float, lower: float, upper: float) -> tuple[float, 
     """The line through both ends; a constant above both where the interval is a point or nearly so."""
     at_l, at_u = activation_value(kind, alpha, lower), activation_value(kind, alpha, upper)
     # between closer ends the slope would be mostly rounding; so written that NaN, too, ends here
-    if not upper - lower > 1e-9:
+    if not upper - lower > NARROW:
         return 0.0, max(at_l, at_u)
     slope = (at_u - at_l) / (upper - lower)
     return slope, max(at_l - slope * lower, at_u - slope * upper)
@@ -168,12 +166,11 @@ def _upper_tangent(kind: int, lower: float, upper: float, weight: float) -> tupl
     far = max(upper, 0.0)
     near = min(max(lower, 0.0), far)
     if not (upper > 0 and (concave or _clears(kind, far, lower))):
-        slope, offset = _chord(kind, 0.0, lower, upper)
-        return slope, offset + 4e-16
+        return _chord(kind, 0.0, lower, upper)
     least = near
     if not (concave or _clears(kind, near, lower)):
         left, right = near, far
-        for _ in range(_BISECTIONS):
+        for _ in range(BISECTIONS):
             middle = (left + right) / 2
             if _clears(kind, middle, lower):
                 right = middle
@@ -186,7 +183,7 @@ def _upper_tangent(kind: int, lower: float, upper: float, weight: float) -> tupl
     if not (concave or _clears(kind, point, lower)):
         point = far
     slope = slope_of(kind, 0.0, point)
-    return slope, activation_value(kind, 0.0, point) - slope * point + 4e-16
+    return slope, activation_value(kind, 0.0, point) - slope * point
 
 
 @compiled

@@ -34,10 +34,7 @@ from birdnn.bounds.compiled.state import (
     Net,
     Scratch,
 )
-from birdnn.rounding import FLOAT64, LINE_ROUNDINGS
-
-_OUTWARD = 1e-12
-"""Of a slope that was computed, see `birdnn.bounds.rules.slope_range`."""
+from birdnn.rounding import FLOAT64, LINE_ROUNDINGS, SLOPE_ROOM
 
 
 @compiled
@@ -74,7 +71,7 @@ def _slope_range(kind: int, alpha: float, lower: float, upper: float) -> tuple[f
         left, right = slope_of(kind, alpha, lower), slope_of(kind, alpha, upper)
         middle = slope_of(kind, alpha, min(max(0.0, lower), upper))
     least, most = min(left, right, middle), max(left, right, middle)
-    return least - _OUTWARD * (1 + abs(least)), most + _OUTWARD * (1 + abs(most))
+    return least - SLOPE_ROOM * (1 + abs(least)), most + SLOPE_ROOM * (1 + abs(most))
 
 
 @compiled

@@ -36,7 +36,6 @@ from birdnn.bounds.compiled.state import (
     BELOW_OFFSET,
     BETA,
     BIAS,
-    LEAF,
     LINE_WEIGHT,
     LOW_WEIGHT,
     MULTIPLIER,
@@ -46,6 +45,7 @@ from birdnn.bounds.compiled.state import (
     SIDE,
     START,
     STEEP,
+    TREE_LEAF,
     WEIGHT,
     WIDTH,
     Asked,
@@ -131,7 +131,7 @@ def _search_tree(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int,
         sure = _leaf_bound(net, leaf, depth, s, t, out, i, leaves) if lower > 0 else -np.inf
         if sure > 0:
             worst = min(worst, sure)
-            out.neuron[i, nodes] = LEAF
+            out.neuron[i, nodes] = TREE_LEAF
             nodes, leaves = nodes + 1, leaves + 1
             # up, until a node's second side waits
             while depth > 0 and t.path[1, depth - 1] == 1:

@@ -44,7 +44,7 @@ STEEP, CHORD, OFFSET, SLOPE, Z, ARRIVED = range(6)
 # the best ones.
 SIDE, BETA, LINE_WEIGHT, BEST_BETA, BEST_WEIGHT = range(5)
 
-LEAF = -1
+TREE_LEAF = -1
 """In a tree, in place of a neuron."""
 
 # Rows of `Scratch.cut` and `Scratch.by`:
@@ -225,7 +225,7 @@ class Closed(NamedTuple):
     Attributes:
         box, item: where they stand in the batch.
         size: entries of each tree; 0 where an item is left open.
-        neuron: (items, nodes): the neurons split, in preorder, the negative side first; `LEAF` for a leaf.
+        neuron: (items, nodes): the neurons split, in preorder, the negative side first; `TREE_LEAF` for a leaf.
         multipliers: of the polytope's rows, of each leaf, (items, nodes, rows).
         beta: of the sides on the way to each leaf, from the root on, (items, nodes, few).
         slope: of each leaf, by undecided neuron, (items, nodes, few); NaN for a default one.

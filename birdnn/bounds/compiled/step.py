@@ -340,7 +340,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
             if record:
                 make_storable(net, k, s)
         start(net, a, b, s, 0)
-        push_back(net, layers - 2, min(1, len(b)), s)
+        push_back(net, layers - 2, 1, s)
         minimum = least(net, s.rows[0, 0], s.constant[0], s)
         copy(s.rows[0, 0], s.place[PLANE], n_inputs)
         if minimum > found.lower[item]:
