@@ -32,7 +32,7 @@ _LONGEST = 300
 PRECISION = 160
 # Evaluation has no tree that could be refined: a counterexample whose ball touches the bound would be lost, so that far
 # more bits are spent on it.
-_EVALUATION_PRECISION = 1024
+EVALUATION_PRECISION = 1024
 _FAR = 1000
 """Farther from zero smooth activations are known well enough without being computed."""
 
@@ -373,7 +373,7 @@ def _nearly_nothing() -> arb:
 def evaluate(chain: Chain, x: Sequence[Fraction]) -> list[Any]:
     """The network's exact outputs at ``x``: fractions, or balls that hold them where an activation is smooth."""
     h: list[Any] = list(x)
-    with ctx.workprec(_EVALUATION_PRECISION):
+    with ctx.workprec(EVALUATION_PRECISION):
         for layer in chain.layers:
             # All of a layer are balls, or none is.
             smooth = any(isinstance(value, arb) for value in h)
@@ -396,7 +396,7 @@ def leaky_relu(z: Any, alpha: float) -> Any:
 
 def certainly_holds(row: Row, y: Sequence[Any]) -> bool:
     """Does ``y`` lie in the row's half-space, whatever its balls hold?"""
-    with ctx.workprec(_EVALUATION_PRECISION):
+    with ctx.workprec(EVALUATION_PRECISION):
         # Of a ball only what holds for all its numbers is True: an unclear counterexample is none.
         if y and isinstance(y[0], arb):
             total = sum(

@@ -11,7 +11,7 @@ import numpy as np
 
 from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Floats, default_slopes, is_bent, line_offsets
-from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, round_towards_zero, round_up
+from birdnn.certify.check.rounding import HUGE, MORE, TINY, UNDERFLOW, round_towards_zero, round_up
 from birdnn.certify.check.tree import Items, Rows
 
 _ROWS_AT_ONCE = 256
@@ -56,7 +56,7 @@ class FloatEngine:
     def __init__(self, chain: Chain, single: bool) -> None:
         widest = max(max(layer.weight.shape) for layer in chain.layers)
         # N of docs/certificate.md: the terms of the longest sum and what else is done to one number on a way through
-        # all layers; twice what is needed.
+        # all layers; twice what is needed. A weight is truncated, which errs by less than two roundings: two of the 40.
         self.gamma = 2 * (widest + 4 * len(chain.layers) + 40) * 2.0**-53
         self.activations = [layer.activation for layer in chain.layers if layer.activation is not None]
         self.layers = []
@@ -97,8 +97,8 @@ class FloatPass:
         layer = self.engine.layers[k]
         # Written so that NaN becomes infinity: nothing is known there.
         h = np.where(h <= HUGE, h, np.inf)
-        slack = (h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-40)
-        self.height.append((h @ layer.size.T + np.abs(layer.bias) + slack) * (1 + 2.0**-40))
+        slack = (h @ layer.slack_weight.T + layer.slack_bias) * MORE
+        self.height.append((h @ layer.size.T + np.abs(layer.bias) + slack) * MORE)
         # Beyond `HUGE` underflow of rows is no longer paid by `UNDERFLOW`; a sigmoid would make such a number small
         # again, so that it has to be caught here.
         self.slack.append(np.where(self.height[-1] <= HUGE, slack, np.inf))
@@ -173,7 +173,7 @@ class FloatPass:
         gamma, slack = self.engine.gamma + 2 * b.shape[1] * 2.0**-53, self.slack[-1][items.box]  # rows are added up too
         rows = np.einsum("ir,iro->io", items.multipliers, a)
         # Errors do not cancel where rows do: absolute values are combined.
-        wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * (1 + 2.0**-40)
+        wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * MORE
         bound = np.einsum("ir,ir->i", items.multipliers, b)
         constant = rows @ self.engine.layers[-1].bias - bound
         constant -= np.einsum("io,io->i", wide, slack + gamma * self.height[-1][items.box])
@@ -181,8 +181,8 @@ class FloatPass:
         constant -= gamma * np.einsum("ir,ir->i", items.multipliers, np.abs(b))
         rows = rows @ self.engine.layers[-1].weight
         if self.engine.last_error is not None:  # of an execution: a linear function of inputs that are not negative
-            rows = rows - wide @ self.engine.last_error[0] * (1 + 2.0**-40)
-            constant -= wide @ self.engine.last_error[1] * (1 + 2.0**-40)
+            rows = rows - wide @ self.engine.last_error[0] * MORE
+            constant -= wide @ self.engine.last_error[1] * MORE
         rows, constant = rows[None], constant[None]
         for m in range(len(self.lines) - 1, -1, -1):
             rows, constant = self._propagate_layer(

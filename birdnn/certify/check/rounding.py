@@ -18,11 +18,15 @@ UNDERFLOW = 2.0**-500
 TINY = 2.0**-900
 """Room for what underflows in a number that is stored, so that the rows which meet it may be of any size."""
 
+MORE = 1 + 2.0**-40
+"""Times an error that is itself computed: more than the rounding of its own sum."""
+
 _LARGEST = float(np.finfo(np.float64).max)
 
 
 def round_towards_zero(values: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Float64 numbers next to exact ones, rounded towards zero; infinite beyond the largest, where nothing is known."""
+    """Float64 numbers next to exact ones, rounded towards zero, off by less than 2**-52 of each, which is twice the
+    unit roundoff; infinite beyond the largest, where nothing is known."""
     flat = [_round_entry(value) for value in values.reshape(-1)]
     return np.array(flat, dtype=np.float64).reshape(values.shape)
 

@@ -389,7 +389,7 @@ def _halves_unpaid(self: Any, k: int) -> None:
         low, up = self.low[source].T, self.up[source].T
         middle, radius = middle + matrix @ (low / 2 + up / 2), radius + size @ (up / 2 - low / 2)
         reach = reach + size @ np.maximum(np.abs(low), np.abs(up))
-    slack = np.where(reach <= floats.HUGE, self.engine.gamma * floats._MORE * reach + floats.TINY, np.inf)
+    slack = np.where(reach <= floats.HUGE, self.engine.gamma * floats.MORE * reach + floats.TINY, np.inf)
     self.slack[k] = slack.T
     self._append_interval((middle - radius - slack).T, (middle + radius + slack).T)
 

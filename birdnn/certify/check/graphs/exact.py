@@ -14,6 +14,7 @@ import numpy as np
 from flint import arb, ctx, fmpq
 
 from birdnn.certify.check.exact import (
+    EVALUATION_PRECISION,
     PRECISION,
     ball_end,
     fmpq_of_float,
@@ -22,14 +23,13 @@ from birdnn.certify.check.exact import (
     leaky_relu,
     smooth_value,
 )
-from birdnn.certify.check.graphs.nodes import UNSURE, Affine, Bend, Graph, Index, Map, Pool
+from birdnn.certify.check.graphs.nodes import UNSURE, Affine, Bend, Graph, Map, Pool
 from birdnn.certify.check.layers import Activation
 from birdnn.certify.check.lines import Floats, default_slopes_in_graphs
 from birdnn.certify.check.rounding import round_towards
-from birdnn.certify.check.tree import Corners, Items, Rows
+from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
 _ZERO = fmpq(0)
-_EVALUATION_PRECISION = 1024
 
 Row = dict[int, fmpq]
 """A row, without its zeros."""
@@ -333,7 +333,7 @@ def _minimum_over_box(row: Row, constant: fmpq, lower: Floats, upper: Floats) ->
 def evaluate(graph: Graph, x: Sequence[Fraction]) -> list[Any]:
     """The network's exact outputs at ``x``: fractions, or balls where something is no rational number."""
     values: list[list[Any]] = [list(x)]
-    with ctx.workprec(_EVALUATION_PRECISION):
+    with ctx.workprec(EVALUATION_PRECISION):
         for node in graph.nodes:
             if isinstance(node, Affine):
                 values.append(_evaluate_affine(node, values))

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Index, Map, Pool
+from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Map, Pool
 from birdnn.certify.check.layers import Activation
 from birdnn.certify.check.lines import LIBM, Floats, activation_value, default_slopes_in_graphs, offsets_of_any
-from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, round_towards_zero
-from birdnn.certify.check.tree import Corners, Items, Rows
+from birdnn.certify.check.rounding import HUGE, MORE, TINY, UNDERFLOW, round_towards_zero
+from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
 _ENTRIES = 1 << 22
 """Of rows that are propagated together."""
-_MORE = 1 + 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class GraphFloatPass:
             # halves of the least numbers are lost, and met by weights of any size
             reach = reach + size @ np.where(far <= HUGE, far + 2.0**-1000, np.inf)
         # Also what is read: beyond `HUGE` rows that underflow are no longer paid by `UNDERFLOW`. NaN becomes infinity.
-        slack = np.where(reach <= HUGE, self.engine.gamma * _MORE * reach + TINY, np.inf)
+        slack = np.where(reach <= HUGE, self.engine.gamma * MORE * reach + TINY, np.inf)
         self.slack[k] = slack.T
         self._append_interval((middle - radius - slack).T, (middle + radius + slack).T)
 
@@ -164,7 +163,7 @@ class GraphFloatPass:
         reach = np.where(reach <= HUGE, reach, np.inf)
         sides = []
         for slope, offset in ((low, below), (high, above)):
-            sides.append(gamma * (np.abs(offset) + np.abs(slope) * reach) * _MORE + TINY)
+            sides.append(gamma * (np.abs(offset) + np.abs(slope) * reach) * MORE + TINY)
         return _Lines(low, below - sides[0], high, above + sides[1])
 
     def _pick_entries(self, k: int, windows: Index, l: Floats, u: Floats) -> None:
@@ -182,7 +181,7 @@ class GraphFloatPass:
         # many windows may hand their rows to one entry, and these are added up
         reach = np.maximum(np.abs(most), np.abs(np.take_along_axis(up, best, 2)[:, :, 0]))
         reach = np.where(np.maximum(reach, np.abs(top)) <= HUGE, np.maximum(reach, np.abs(top)), np.inf)
-        room = self.engine.gamma * reach * _MORE + TINY
+        room = self.engine.gamma * reach * MORE + TINY
         above = np.where(settled, room, top + room)
         self.lines[k] = _Lines(np.ones_like(top), -room, settled.astype(float), above)
         self._append_interval(most, top)
@@ -207,7 +206,7 @@ class GraphFloatPass:
         gamma = self.engine.gamma + 2 * b.shape[1] * 2.0**-53  # rows are added up too
         rows = np.einsum("ir,iro->oi", multipliers, a)
         # Errors do not cancel where rows do.
-        wide = np.einsum("ir,iro->io", multipliers, np.abs(a)) * _MORE
+        wide = np.einsum("ir,iro->io", multipliers, np.abs(a)) * MORE
         reach = np.maximum(np.abs(self.low[-1]), np.abs(self.up[-1]))
         reach = np.where(reach <= HUGE, reach, np.inf)[box]
         constant = -np.einsum("ir,ir->i", multipliers, b)
@@ -247,7 +246,7 @@ class GraphFloatPass:
         rows, constant = np.zeros((self.bounds[k][0].shape[1], len(part))), np.zeros(len(part))
         # Unbuffered: a neuron may be split at several places above one item.
         np.subtract.at(rows, (neuron, item), side * beta)
-        np.add.at(constant, item, side * beta * at - beta * wide * _MORE)
+        np.add.at(constant, item, side * beta * at - beta * wide * MORE)
         return rows, constant
 
     def _propagate_to_inputs(

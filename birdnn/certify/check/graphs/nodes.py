@@ -12,11 +12,9 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from birdnn.certify.check.layers import Activation, Exact
-
-Index = NDArray[np.intp]
+from birdnn.certify.check.tree import Index
 
 UNSURE = Fraction(1, 1 << 190)
 """Relative error of a constant that is no rational number, as it is kept: what a normalisation divides by is a root."""

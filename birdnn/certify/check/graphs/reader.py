@@ -18,9 +18,10 @@ import onnx
 from numpy.typing import NDArray
 
 from birdnn.certify.check.files import File
-from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Index, Node, Pool, selection_map, sums_map
+from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Node, Pool, selection_map, sums_map
 from birdnn.certify.check.layers import Exact, exact_array
 from birdnn.certify.check.onnxfile import ACTIVATIONS, LAYOUT, MAX_RANK, FileReader, model_in
+from birdnn.certify.check.tree import Index
 from birdnn.errors import FormatError
 
 SUPPORTED = (

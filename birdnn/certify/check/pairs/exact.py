@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx, fmpq
 
-from birdnn.certify.check.exact import _EVALUATION_PRECISION, ExactEngine, ExactPass, fmpq_of_float, fmpq_of_fraction
+from birdnn.certify.check.exact import EVALUATION_PRECISION, ExactEngine, ExactPass, fmpq_of_float, fmpq_of_fraction
 from birdnn.certify.check.exact import evaluate as evaluate_one
 from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Floats
@@ -76,6 +76,6 @@ def evaluate(chains: Sequence[Chain], x: Sequence[Fraction], *, beside: bool = F
     found = [value for chain in chains for value in evaluate_one(chain, x)] + (list(x) if beside else [])
     # All or none, as `certainly_holds` looks at the first only.
     if any(isinstance(value, arb) for value in found):
-        with ctx.workprec(_EVALUATION_PRECISION):
+        with ctx.workprec(EVALUATION_PRECISION):
             return [value if isinstance(value, arb) else arb(fmpq_of_fraction(value)) for value in found]
     return found
