@@ -1,7 +1,8 @@
 """Mutates every comparison and sign of the checker, one at a time, and reports which mutants its tests do not notice.
 
-Run as ``python -m tools.mutate_checker [MODULE ...]``; writes tests/certify/mutants.txt when all modules are run. Each
-mutant lives in a forked process that imports the checker afresh and runs the tests of tests/certify until one fails.
+Run as ``python -m tools.mutate_checker [MODULE ...]``; writes the rows of these modules in tests/certify/mutants.txt.
+Whoever changes a module and does not run it again marks its row as not run. Each mutant lives in a forked process that
+imports the checker afresh and runs the tests of tests/certify until one fails.
 Mutants that no test can notice, because they accept and reject the same, stand in tests/certify/equivalent.txt with the
 reason, and are not run.
 """
@@ -76,30 +77,37 @@ _NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max"
 
 
 def mutants(module: str) -> Iterator[tuple[str, ast.Module]]:
-    """Each mutant's name and tree; where a function has the same expression again, the name ends in a number."""
-    times: Counter[str] = Counter()
-    for function, what, tree in _mutants(_source(module)):
-        name = f"{module}.{function}: {what}"
-        times[name] += 1
-        yield name if times[name] == 1 else f"{name} ({times[name]})", tree
+    """Each mutant's name and tree."""
+    tree = ast.parse(_source(module))
+    for name, number, change in _named_changes(module, tree):
+        new = copy.deepcopy(tree)
+        change(list(ast.walk(new))[number])
+        yield name, ast.fix_missing_locations(new)
+
+
+def unknown_equivalents() -> list[str]:
+    """Names that stand among the equivalent mutants, and are those of none: of a function that has another name now."""
+    names = {name for module in MODULES for name, _, _ in _named_changes(module, ast.parse(_source(module)))}
+    return sorted(equivalent() - names)
 
 
 def _source(module: str) -> str:
     return (FOLDER / f"{module.replace('.', '/')}.py").read_text()
 
 
-def _mutants(source: str) -> Iterator[tuple[str, str, ast.Module]]:
-    """The function, what was changed in it, and the module with that change."""
-    tree = ast.parse(source)
+def _named_changes(module: str, tree: ast.Module) -> Iterator[tuple[str, int, Any]]:
+    """Each mutant's name, the number of a node in the order of `ast.walk`, and what changes that node.
+
+    Where a function has the same expression again, the name ends in a number.
+    """
+    times: Counter[str] = Counter()
     home = {part: function.name for function in ast.walk(tree) if isinstance(function, ast.FunctionDef)
             for part in ast.walk(function)}  # fmt: skip
     for number, node in enumerate(ast.walk(tree)):
         for what, change in _changes(node):
-            new = copy.deepcopy(tree)
-            for place, twin in enumerate(ast.walk(new)):
-                if place == number:
-                    change(twin)
-            yield home.get(node, "module"), what, ast.fix_missing_locations(new)
+            name = f"{module}.{home.get(node, 'module')}: {what}"
+            times[name] += 1
+            yield name if times[name] == 1 else f"{name} ({times[name]})", number, change
 
 
 def _changes(node: Any) -> Iterator[tuple[str, Any]]:
@@ -297,6 +305,8 @@ def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: flo
 def main(chosen: list[str]) -> int:
     import hypothesis
 
+    if unknown := unknown_equivalents():
+        raise SystemExit("\n".join([f"{EQUIVALENT} names mutants that there are not; give their names:", *unknown]))
     quick = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     hypothesis.settings.register_profile("mutants", deadline=None, phases=quick, derandomize=True, database=None,
                                          suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
@@ -313,16 +323,14 @@ def main(chosen: list[str]) -> int:
     seconds = PATIENCE * (time.monotonic() - begun)
     print(f"the tests take {seconds / PATIENCE:.1f} s", flush=True)
     reasons = equivalent()
-    used: set[str] = set()
-    lines: list[str] = []
     for name in chosen or MODULES:
         if "." in name and not survives(name, ast.parse(_source(name)), material, math.inf):
             raise SystemExit(f"the checker itself does not pass its tests of {name}")
         killed = same = alive = 0
+        lines: list[str] = []
         for mutant, tree in mutants(name):
             if mutant in reasons:
                 same += 1
-                used.add(mutant)
             elif survives(name, tree, material, seconds):
                 alive += 1
                 lines.append(f"    {mutant}")
@@ -331,11 +339,22 @@ def main(chosen: list[str]) -> int:
                 killed += 1
         lines.append(f"{name}: {killed} noticed, {same} equivalent, {alive} survive")
         print(lines[-1], flush=True)
-    if not chosen:
-        for stale in sorted(reasons - used):
-            print(f"no such mutant: {stale}")
-        TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        # now, as the next module may take an hour
+        table = {**_table_rows(), name: lines}
+        rows = (line for module in MODULES for line in table.get(module, [f"{module}: not run"]))
+        TABLE.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return 0
+
+
+def _table_rows() -> dict[str, list[str]]:
+    """The lines of each module in the table: those of mutants that survive, then how many there are of each kind."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        lines.append(line)
+        if not line.startswith(" "):
+            found[line.partition(":")[0]], lines = lines, []
+    return found
 
 
 def equivalent() -> set[str]:
