@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from birdnn.formats.lowering import unused_name
 from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.operators import operator
@@ -23,25 +24,30 @@ def to_onnx_bytes(net: Network) -> bytes:
     Raises:
         UnsupportedOpError: the network holds an operator that is not in the table.
     """
-    initialisers = {name: value.detach().cpu().numpy() for name, value in net.initialisers().items()}
-    tensors = [numpy_helper.from_array(value, name) for name, value in initialisers.items()]
-    dtype = next((value.dtype for value in initialisers.values()), np.dtype(np.float32))
-    nodes = []
-    for name, value in net.values().items():
-        # constants stay nodes, so that the same initialisers are read back
-        if name not in initialisers:
-            constant = numpy_helper.from_array(value.detach().cpu().numpy(), name)
-            nodes.append(helper.make_node("Constant", [], [name], value=constant))
+    initialisers = net.initialisers()
+    values = {name: value.detach().cpu().numpy() for name, value in net.values().items()}
+    # a network computes in one type, which any of its numbers has
+    dtype = next((value.dtype for value in values.values()), np.dtype(np.float32))
+    tensors = [numpy_helper.from_array(values[name], name) for name in initialisers]
+    # constants stay nodes, so that the same initialisers are read back
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value, name))
+        for name, value in values.items()
+        if name not in initialisers
+    ]
     names: set[str] = set()
     for node in net.nodes:
         extra = _as_inputs(node, dtype)
+        # nodes that one node of a file became share their name
+        name = unused_name(node.name, names)
+        names.add(name)
         tensors += [tensor for tensor in extra if tensor.name]
         nodes.append(
             helper.make_node(
                 operator(node.op, node.name).written or node.op,
                 [*node.inputs, *(tensor.name for tensor in extra)],
                 [node.output],
-                name=_unused_name(node.name, names),
+                name=name,
                 **onnx_attributes(node),
             )
         )
@@ -51,14 +57,6 @@ def to_onnx_bytes(net: Network) -> bytes:
         sizes: list[int | str | None] = ["batch", *shape[1:]] if net.graph.batched else list(shape)
         infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes))
     return model_bytes(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
-
-
-def _unused_name(name: str, taken: set[str]) -> str:
-    """A name that no other node has: those that one node of a file became share theirs."""
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
 
 
 def model_bytes(graph: onnx.GraphProto) -> bytes:
