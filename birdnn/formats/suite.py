@@ -75,6 +75,15 @@ class Quantity(_Table):
     range: Annotated[Exact, AfterValidator(_require_least)] = Decimal(1)
 
 
+def _require_one_scaling(outputs: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
+    first = outputs[0]
+    for i, other in enumerate(outputs):
+        if (other.mean, other.range) != (first.mean, first.range):
+            told = f"mean {other.mean} and range {other.range}, and {first.name!r} {first.mean} and {first.range}"
+            raise ValueError(f"[{i}] {other.name!r} has {told}; give all outputs one mean and one range")
+    return outputs
+
+
 class Domain(_Table):
     """The declared input domain in network units."""
 
@@ -134,7 +143,7 @@ class _SuiteFile(_Table):
     domain: Domain
     encounter: Encounter | None = None
     inputs: tuple[Quantity, ...] = Field(min_length=1)
-    outputs: tuple[Quantity, ...] = Field(min_length=1)
+    outputs: Annotated[tuple[Quantity, ...], Field(min_length=1), AfterValidator(_require_one_scaling)]
     properties: tuple[Stated, ...]
     networks: tuple[Entry, ...]
 

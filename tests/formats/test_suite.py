@@ -137,6 +137,11 @@ def broken(tmp_path: Path, old: str, new: str) -> Path:
         ('properties = ["prop_1"', 'properties = ["prop_99"', "prop_99"),
         ('name = "N1,2"', 'name = "N1,1"', "N1,1"),
         ('suite = "acasxu"', "suite = ", "TOML"),
+        (
+            'weak left"\nunit = "cost"\nmean = 7',
+            'weak left"\nunit = "cost"\nmean = 8',
+            "outputs: [1] 'WL' has mean 8.5",
+        ),
     ],
 )
 def test_an_unusable_suite_names_file_and_key(tmp_path, old, new, key):
