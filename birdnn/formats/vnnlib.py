@@ -262,7 +262,6 @@ class _Sizes(NamedTuple):
 
 def _read_commands(commands: Iterable[Group], source: Source) -> tuple[_Sizes, Formula]:
     declared: dict[str, int] = {}
-    asserted: list[Formula] = []
     pending: list[Group] = []
     last, asked = "", False
     for command in commands:
@@ -282,8 +281,7 @@ def _read_commands(commands: Iterable[Group], source: Source) -> tuple[_Sizes, F
     # assertions wait until here: which input a name with several indices is depends on all declarations
     numbered, sizes = _number_variables(declared, source)
     reader = _Reader(source, numbered)
-    asserted.extend(reader.formula(command.parts[1]) for command in pending)
-    return sizes, And(tuple(asserted))
+    return sizes, And(tuple(reader.formula(command.parts[1]) for command in pending))
 
 
 def _read_declaration(command: Group, declared: dict[str, int], source: Source) -> None:
@@ -308,15 +306,16 @@ def _read_declaration(command: Group, declared: dict[str, int], source: Source) 
 def _number_variables(declared: Mapping[str, int], source: Source) -> tuple[dict[str, Variable], _Sizes]:
     """Which input or output each name stands for, and how many there are."""
     numbered: dict[str, Variable] = {}
-    counts, open_ended = {"X": 0, "Y": 0}, True
+    counts, open_ended = {"X": 0, "Y": 0}, False
     for kind, what in (("X", "input"), ("Y", "output")):
         names = [name for name in declared if name[0] == kind]
         if not names:
             raise source.fail(0, f"no {what} variable {kind}_0 is declared")
         indices = [tuple(map(int, name.split("_")[1:])) for name in names]
+        # outputs come last, and of them alone some may be left out: behind the last, where it is known which that is
+        open_ended = not any(any(index[:-1]) for index in indices)
         if any(len(index) > 1 for index in indices):
             _require_in_order(names, indices, declared, source)
-            open_ended = not any(any(index[:-1]) for index in indices)
             places = list(range(len(names)))
         else:
             places = [index for (index,) in indices]

@@ -283,6 +283,8 @@ def test_names_with_several_indices_count_in_their_order() -> None:
     assert (made.n_inputs, made.n_outputs, made.partial) == (3, 2, True)
     assert rows(made) == [[([0, 1], 2, False)]]
     assert not parse_property(named("X_0_0", "Y_0_0", "Y_1_0", formula="(<= Y_1_0 2)"), name="p").partial
+    # how inputs are counted says nothing of outputs
+    assert parse_property(named("X_0_0", "X_1_0", "Y_0", formula="(<= Y_0 2)"), name="p").partial
 
 
 @pytest.mark.parametrize(
