@@ -25,13 +25,20 @@ _QUOTIENT = re.compile(r"([^/]+)/([0-9]*[1-9][0-9]*)")  # a denominator other th
 
 def parse_number(text: str, largest: int = MAX_EXPONENT) -> Fraction | None:
     """An exact number, or None where `text` is none, or one that is too long or whose exponent is beyond `largest`."""
+    return Fraction(text) if _is_read(text, largest) else None
+
+
+def parse_float(text: str) -> float | None:
+    """The float64 nearest to a number, infinite beyond the largest, or None where `parse_number` gives None."""
+    return float(text) if _is_read(text, MAX_EXPONENT) else None
+
+
+def _is_read(text: str, largest: int) -> bool:
     # before anything is matched or converted: int() refuses, or takes long over, an exponent of many digits
     if len(text) > MAX_DIGITS:
-        return None
+        return False
     match = _NUMBER.fullmatch(text)
-    if not match or abs(int(match[3] or 0)) > largest:
-        return None
-    return Fraction(text)
+    return match is not None and abs(int(match[3] or 0)) <= largest
 
 
 def parse_exact(text: str) -> Fraction | None:

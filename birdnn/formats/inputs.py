@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birdnn.decimals import FORM, parse_number
+from birdnn.decimals import FORM, parse_float
 from birdnn.errors import FormatError
-from birdnn.formats.files import read_bytes, sha256, stem_and_kind
+from birdnn.formats.files import read_bytes, stem_and_kind
 from birdnn.formats.npz import MAX_BYTES, Npz
 from birdnn.network import Network
 from birdnn.reading import guarded_reader
@@ -34,13 +34,11 @@ class Inputs:
 
     Attributes:
         path: as given.
-        sha256: of the content, unpacked where it is gzip.
         x: (n, inputs) float32.
         y: (n,) int64, the outputs that ought to decide; None where the file does not say it.
     """
 
     path: str
-    sha256: str
     x: Tensor
     y: Tensor | None
 
@@ -74,7 +72,7 @@ def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> In
     if not finite.all():
         raise FormatError(place, f"input {int(np.argmin(finite))}", "holds NaN, infinity, or what float32 cannot hold")
     labels = None if y is None else _check_labels(place, y, len(values), net.n_outputs)
-    return Inputs(path=place, sha256=sha256(data), x=torch.from_numpy(values), y=labels)
+    return Inputs(path=place, x=torch.from_numpy(values), y=labels)
 
 
 def _read_npz(place: str, data: bytes, net: Network) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
@@ -117,13 +115,10 @@ def _read_csv(
 
 def _parse_input(place: str, line: int, cell: str) -> float:
     """A number of an input: beyond float64 it is infinite, and refused with what float32 cannot hold."""
-    exact = parse_number(cell)
-    if exact is None:
+    value = parse_float(cell)
+    if value is None:
         raise FormatError(place, f"line {line}", f"holds {cell[:40]!r}; {FORM} is expected")
-    try:
-        return float(exact)
-    except OverflowError:
-        return np.inf
+    return value
 
 
 def _parse_decision(place: str, line: int, cell: str, known: dict[str, int]) -> int:

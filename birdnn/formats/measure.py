@@ -35,6 +35,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, model_validator
 
+from birdnn.decimals import parse_float
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, stem_and_kind
 from birdnn.formats.npz import Npz
@@ -173,9 +174,9 @@ def _read_csv(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         cells = line.split(",")
-        # in front of all samples only, and without any number: nan is one here, so that such a line is an error and
-        # no heading
-        if not (rows or heading) and not any(_is_number(cell) for cell in cells):
+        # in front of all samples only, and without any number: what others take for one, nan or 1_000, makes a line an
+        # error and no heading
+        if not (rows or heading) and not any(_resembles_number(cell) for cell in cells):
             heading = True
             continue
         if len(cells) != n_inputs:
@@ -187,7 +188,7 @@ def _read_csv(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
     return np.array(rows, dtype=np.float64)
 
 
-def _is_number(cell: str) -> bool:
+def _resembles_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
@@ -196,7 +197,8 @@ def _is_number(cell: str) -> bool:
 
 
 def _parse_sample(path: str, line: int, cell: str) -> float:
-    if _is_number(cell) and math.isfinite(value := float(cell)):
+    value = parse_float(cell.strip())
+    if value is not None and math.isfinite(value):
         return value
     raise FormatError(
         path, f"line {line}", f"{cell.strip()[:_SHOWN]!r} is no finite number; mend or leave out the line"

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birdnn.decimals import parse_number
+from birdnn.decimals import parse_float, parse_number
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.files import read_stored, sha256, unpack_gzip, write_bytes
@@ -258,12 +258,8 @@ class _Lines:
         number, words = self.words(what, count)
         values = []
         for word in words:
-            try:
-                # 1_000 is a number to Python and to nobody else
-                value = float(word) if "_" not in word else math.nan
-            except ValueError:
-                value = math.nan
-            if not abs(value) <= _LARGEST:  # refuses NaN as well
+            value = parse_float(word)
+            if value is None or abs(value) > _LARGEST:
                 raise self.fail(number, f"{what}: {word[:40]!r} is no finite float32")
             values.append(value)
         return values

@@ -91,6 +91,8 @@ BAD = {
     "one value": ("a.csv", b"1\n", ("line 1", "1 value; give 2")),
     "NaN": ("a.csv", b"1,2\n1,nan\n", ("line 2", "'nan' is no finite number")),
     "infinite": ("a.csv", b"1,-inf\n", ("line 1", "'-inf'")),
+    "not a number to others": ("a.csv", b"1_000,2\n", ("line 1", "'1_000' is no finite number")),
+    "beyond float64": ("a.csv", b"1,1e310\n", ("line 1", "'1e310' is no finite number")),
     "a word": ("a.csv", b"1,2\n1,two\n", ("line 2", "'two'")),
     "two headings": ("a.csv", b"a,b\nc,d\n1,2\n", ("line 2", "'c'")),
     "empty": ("a.csv", b"", ("empty",)),
