@@ -26,8 +26,15 @@ MAX_PARTS = 20
 """Most parts of a dotted key; the library's time grows with their square."""
 
 # possessive (`*+`): no text makes a search go back over what it has read
-_PART = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_-]++)[ \t]*+"""
-_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{MAX_PARTS}}}")
+_PART = r"""(?:"(?:[^"\\\n]|\\[^\n])*+"|'[^'\n]*+'|[A-Za-z0-9_-]++)[ \t]*+"""
+# behind the key what is none, and is passed over: texts of several lines, texts, comments. None has to be closed, so
+# that nothing is looked through twice
+_LONG_KEY = re.compile(
+    rf"(?P<key>(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{MAX_PARTS}}})"
+    r"""|\"{3}(?:[^"\\]|\\.|"{1,2}(?!"))*+"{0,5}|'{3}(?:[^']|'{1,2}(?!'))*+'{0,5}"""
+    r"""|"(?:[^"\\\n]|\\[^\n])*+"?|'[^'\n]*+'?|\#[^\n]*+""",
+    re.DOTALL,
+)
 # a decimal digit has less than four bits
 _INTEGER_BITS = 4 * MAX_DIGITS
 
@@ -63,13 +70,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise FormatError(str(path), f"byte {error.start}", "not UTF-8 text") from error
     # before the library reads it, whose time is what this limits
-    if long := _LONG_KEY.search(text):
-        raise FormatError(str(path), _line_place(text, long.start()), f"a key of more than {MAX_PARTS} parts")
+    for found_at in (match.start() for match in _LONG_KEY.finditer(text) if match["key"]):
+        line = text.count("\n", 0, found_at) + 1
+        raise FormatError(str(path), f"line {line}", f"a key of more than {MAX_PARTS} parts")
     try:
         found = tomllib.loads(text, parse_float=_parse_decimal)
-    except _Absurd as error:
-        place = _line_place(text, text.find(error.text))
-        raise FormatError(str(path), place, f"{error.text[:40]!r} is out of range; we read {FORM}") from None
     except tomllib.TOMLDecodeError as error:
         raise FormatError(str(path), "", f"not TOML: {error}") from error
     except RecursionError:
@@ -81,27 +86,21 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             raise FormatError(str(path), f"key {key}", f"nested deeper than {MAX_DEPTH}")
         if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
             raise FormatError(str(path), f"key {key}", f"an integer is too long; we read {FORM}")
+        if isinstance(value, _Absurd):
+            raise FormatError(str(path), f"key {key}", f"{value[:40]!r} is out of range; we read {FORM}")
     return found
 
 
-class _Absurd(Exception):
-    """A number of a size that we do not read."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+class _Absurd(str):
+    """A number of a size that we do not read, as it is written: no error yet, since only its key tells where it is."""
 
 
-def _parse_decimal(text: str) -> Decimal:
+def _parse_decimal(text: str) -> Decimal | _Absurd:
     plain = text.replace("_", "")
     # both are TOML: the model that wants a finite number names the key
     if plain.lstrip("+-") not in ("inf", "nan") and parse_number(plain) is None:
-        raise _Absurd(text)
+        return _Absurd(text)
     return Decimal(plain)
-
-
-def _line_place(text: str, place: int) -> str:
-    return f"line {text.count(chr(10), 0, max(place, 0)) + 1}"
 
 
 def _nested_values(tables: dict[str, Any]) -> Iterator[tuple[str, Any, int]]:

@@ -13,6 +13,7 @@ from birdnn.errors import FormatError, UnreadableError
 from birdnn.formats.measure import read_measure
 from birdnn.formats.partition import read_blocks
 from birdnn.formats.suite import Suite, read_domain
+from birdnn.formats.toml import read_toml
 
 QUANTITY = 'name = "{name}"\ntext = "it"\nmean = {mean}\nrange = {range}\n'
 
@@ -77,7 +78,7 @@ def test_absurd_values(tmp_path: Path, kind: str, case: str) -> None:
     [
         (
             "lower = [0]\nupper = [1e-999999999]\n",
-            "line 2: '1e-999999999' is out of range; we read a decimal of at most",
+            "key upper: '1e-999999999' is out of range; we read a decimal of at most",
         ),
         ("lower = [" + "[" * 3000, "nested deeper than 20"),
         ("lower = [" + "[" * 30 + "]" * 31, "key lower: nested deeper than 20"),
@@ -93,6 +94,37 @@ def test_the_place_is_named(tmp_path: Path, text: str, words: str) -> None:
     path.write_text(text)
     with pytest.raises(FormatError, match=words):
         read_domain(path)
+
+
+LONG = "a." * 30
+
+
+def test_what_only_looks_like_a_long_key(tmp_path: Path) -> None:
+    """Texts and comments may hold as many points as they like."""
+    path = tmp_path / "good.toml"
+    texts = [f'"{LONG} \\" {LONG}"', f"'{LONG}'", f'"""\n{LONG}\n"""', f"'''{LONG}'''", f'"""{LONG}"""""', '""""""']
+    path.write_text(f"# {LONG}\na = [{', '.join(texts)}] # {LONG}")
+    assert read_toml(path)["a"] == [f'{LONG} " {LONG}', LONG, f"{LONG}\n", LONG, f'{LONG}""', ""]
+
+
+@pytest.mark.parametrize("before", ["b = '#' # it's", 'b = """\n\\""""""', "b = '''\n''''"[:-1], 'b = "\\\\" # "', ""])
+@pytest.mark.parametrize("part", ["a.", "a . ", '"a\\"".', "'\"'."])
+def test_a_long_key_is_found_behind_texts_and_comments(tmp_path: Path, before: str, part: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(f"{before}\n{part * 30}a = 1\n")
+    with pytest.raises(FormatError, match=f"line {before.count(chr(10)) + 2}: a key of more than 20 parts"):
+        read_toml(path)
+
+
+@pytest.mark.parametrize("part", ['"""\\', '\\"', "'''", "a.", '"a"."', '""" \\', "#", '"\\', "'a'.", "'"])
+@pytest.mark.parametrize("begin", ["a = ", 'a = "', 'a = """'])
+def test_no_text_makes_the_search_go_back(tmp_path: Path, begin: str, part: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(begin + part * 100_000)
+    start = time.process_time()
+    with pytest.raises(FormatError):
+        read_toml(path)
+    assert time.process_time() - start < 3
 
 
 def test_numbers_at_the_limits_are_read(tmp_path: Path) -> None:
