@@ -5,11 +5,13 @@ Each describes what must not happen, as every property does; `birdnn verify --ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Literal
 
 from birdnn.errors import SpecError
+from birdnn.formats.vnnlib_text import decimal_text
 
 Box = Sequence[tuple[Fraction | float, Fraction | float]]
 """For each input its least and its greatest value."""
@@ -153,23 +155,13 @@ def _any_of(cases: Iterable[str]) -> str:
 
 def _number_text(value: Fraction | float) -> str:
     """A decimal that says it exactly; a float is the shortest decimal that it is written as."""
-    exact = Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
-    # 17 digits identify a float64; they are taken where they say the number exactly
-    text = format(exact.numerator / exact.denominator, ".17g")
-    if "e" in text or Fraction(text) != exact:  # the standard's numbers have no exponents
-        text = _decimal_text(exact)
+    if isinstance(value, float):
+        _require(math.isfinite(value), f"{value} is no finite number")
+        value = Fraction(repr(float(value)))  # of NumPy's own floats the text is another
+    # the least float64, 2^-1074, has 1,074 places; the standard's numbers have no exponents
+    text = decimal_text(Fraction(value), 1074)
+    _require(bool(text), f"{value} is no decimal number")
     return text if "." in text else f"{text}.0"
-
-
-def _decimal_text(value: Fraction) -> str:
-    """All digits of a number whose denominator divides a power of ten."""
-    # the least float64, 2^-1074, has 1,074 decimals
-    for digits in range(1100):
-        scaled = value * 10**digits
-        if scaled.denominator == 1:
-            sign, whole = ("-" if scaled < 0 else ""), str(abs(scaled.numerator)).rjust(digits + 1, "0")
-            return f"{sign}{whole[: len(whole) - digits]}.{whole[len(whole) - digits :] or '0'}"
-    raise SpecError(f"{value} is no decimal number")
 
 
 def _require_place(place: int, size: int, what: str) -> None:

@@ -119,7 +119,7 @@ class _Writer:
         if self.typed:
             numbers = [*terms.values(), bound]
             # times a positive number, so that the comparison keeps its direction
-            scale = 1 if all(map(_decimal_text, numbers)) else math.lcm(*(number.denominator for number in numbers))
+            scale = 1 if all(map(decimal_text, numbers)) else math.lcm(*(number.denominator for number in numbers))
             terms, bound = {key: factor * scale for key, factor in terms.items()}, bound * scale
         return f"({sign} {self.sum(terms)} {self.number(bound)})"
 
@@ -136,7 +136,7 @@ class _Writer:
 
     def number(self, value: Fraction) -> str:
         """A decimal where there is a short one, else a quotient."""
-        text = _decimal_text(value)
+        text = decimal_text(value)
         if not text:
             return f"(/ {'-' if value < 0 else ''}{abs(value.numerator)} {value.denominator})"
         return f"{text}.0" if self.typed and "." not in text else text
@@ -146,12 +146,12 @@ def _row_terms(row: Row) -> dict[tuple[str, int], Fraction]:
     return {("Y", index): factor for index, factor in enumerate(row.coefficients) if factor}
 
 
-def _decimal_text(value: Fraction) -> str:
-    """A decimal of fewer than 60 places; empty where none says the number."""
+def decimal_text(value: Fraction, most: int = 59) -> str:
+    """A decimal of so many places at most; empty where none says the number."""
     sign, size = ("-" if value < 0 else ""), abs(value)
     if size.denominator == 1:
         return f"{sign}{size.numerator}"
-    for digits in range(1, 60):
+    for digits in range(1, most + 1):
         scaled = size * 10**digits
         if scaled.denominator == 1:
             whole, part = divmod(scaled.numerator, 10**digits)

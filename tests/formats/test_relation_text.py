@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from fractions import Fraction
 
 import pytest
@@ -87,6 +88,9 @@ def test_symmetry() -> None:
     [
         (lambda: equivalence_query(BOX, 2, 0.0), "must be positive"),
         (lambda: equivalence_query(((1.0, 0.0),), 2, 0.1), "input 0 has lower bound 1 above upper bound 0"),
+        (lambda: equivalence_query(BOX, 2, math.inf), "inf is no finite number"),
+        (lambda: equivalence_query(((0.0, math.inf),), 2, 0.1), "inf is no finite number"),
+        (lambda: equivalence_query(((0, Fraction(1, 3)),), 2, 0.1), "1/3 is no decimal number"),
         (lambda: decision_query(BOX, 1, "least"), "at least two outputs"),
         (lambda: monotone_query(BOX, 2, 2, 0), "there is no input 2: there are 2"),
         (lambda: steepness_query(BOX, 2, 0, 0, -1.0), "is not negative"),
