@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import NoReturn, SupportsFloat
 
@@ -259,7 +260,7 @@ class _Rule:
             if not factor.factors:
                 result = result.times(factor.constant)
         if result.is_absurd():
-            self.fail("the product is beyond the range of float64")
+            self.fail("the numbers of this product grow too long")
         return result
 
     def adjoins(self) -> bool:
@@ -312,8 +313,8 @@ def _exact_number(what: str, value: object) -> Fraction:
     """A float stands for its shortest decimal, as people write it: 0.1 is a tenth."""
     if isinstance(value, int | Fraction) and not isinstance(value, bool):
         return Fraction(value)
-    if isinstance(value, str):
-        found = parse_number(value.strip())
+    if isinstance(value, str | Decimal):
+        found = parse_number(str(value).strip())
     elif isinstance(value, SupportsFloat) and not isinstance(value, bool):
         found = parse_number(repr(float(value)))
     else:
