@@ -196,6 +196,20 @@ def _open_temporary(target: Path) -> tuple[int, str]:
         os.close(handle)  # between making and locking it, another process took it for abandoned
 
 
+def locked(path: Path) -> list[int]:
+    """A descriptor that, as long as it is open, keeps others from taking a file for abandoned, whatever its name.
+
+    None where the file cannot be read, or the file system has no locks.
+    """
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        # shared: several may hold it, and who removes it wants it alone
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return [handle]
+    return []
+
+
 def remove_abandoned(target: Path) -> None:
     """Remove temporary files of `target` whose writer is gone: a living one holds a lock."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.????????{UNFINISHED}"):

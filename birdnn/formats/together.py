@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from birdnn.errors import OutputError
-from birdnn.formats.files import UNFINISHED, staged, unwritable_error
+from birdnn.formats.files import UNFINISHED, locked, staged, unwritable_error
 
 
 class Together:
@@ -27,6 +27,7 @@ class Together:
         self._new: dict[Path, Path] = {}
         self._written: dict[Path, int] = {}
         self._gone: list[Path] = []
+        self._held: list[int] = []
         self.asked: list[Path] = []
 
     def add(self, target: Path, data: bytes) -> Path:
@@ -63,7 +64,9 @@ class Together:
             # them
             for at in dict.fromkeys((*reversed(self._new), *self._gone)):
                 if os.path.lexists(at) and at not in taken:
-                    # named as an unfinished file is: where a kill leaves it, the next to write `at` removes it
+                    # named as an unfinished file is: where a kill leaves it, the next to write `at` removes it; locked
+                    # until then, since it may have to come back
+                    self._held += locked(at)
                     hidden = at.with_name(f".{at.name}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
                     at.rename(hidden)
                     aside.append((at, hidden))
@@ -85,10 +88,10 @@ class Together:
         # the new names first have to be on the disk, then what they replace may go
         for folder in {path.parent for path in self._new}:
             _sync_folder(folder)
-        self._close_handles()
         for _, hidden in aside:
             with suppress(OSError):
                 hidden.unlink()
+        self._close_handles()
 
     def discard(self) -> None:
         """Remove what was written and not committed."""
@@ -98,9 +101,9 @@ class Together:
         self._close_handles()
 
     def _close_handles(self) -> None:
-        for handle in self._written.values():
+        for handle in (*self._written.values(), *self._held):
             os.close(handle)
-        self._written, self._new, self._gone = {}, {}, []
+        self._written, self._new, self._gone, self._held = {}, {}, [], []
 
 
 @contextmanager

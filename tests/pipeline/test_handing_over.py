@@ -12,7 +12,7 @@ import torch
 
 from birdnn.errors import OutputError
 from birdnn.formats import together as together_module
-from birdnn.formats.files import write_bytes
+from birdnn.formats.files import remove_abandoned, write_bytes
 from birdnn.formats.together import Together, all_or_none
 from birdnn.pipeline import judging, measuring
 from birdnn.pipeline.measuring import Comparison
@@ -303,6 +303,28 @@ def test_a_move_that_fails_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OutputError, match="No space left"):
         files.commit()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_set_aside_is_not_taken_for_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that writes the same file meanwhile must not remove what may have to come back."""
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "b").write_text("old")
+    files, honest = Together(), Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target == tmp_path / "b":
+            remove_abandoned(tmp_path / "a")
+            remove_abandoned(tmp_path / "b")
+            if self.read_text() == "new":
+                raise OSError(28, "No space left on device")
+        return honest(self, target)
+
+    for name in ("a", "b"):
+        files.add(tmp_path / name, b"new")
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(OutputError, match="No space left"):
+        files.commit()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "b": "old"}
 
 
 def test_several_files_of_a_command_are_written_or_none(tmp_path: Path) -> None:
