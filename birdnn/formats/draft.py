@@ -53,8 +53,15 @@ class Draft:
         return name
 
     def constant(self, value: npt.ArrayLike) -> str:
-        """The name of a new constant."""
-        array = np.asarray(value, dtype=self._dtype)
+        """The name of a new constant.
+
+        Raises:
+            FormatError: it is not finite, or too large.
+        """
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype=self._dtype)
+        if not np.isfinite(array).all():
+            raise self._site.fail(f"makes a constant that is not finite in {self._dtype}")
         name = self._new_value("constant", array.shape)
         self.constants[name] = array
         return name

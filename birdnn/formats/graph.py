@@ -48,7 +48,7 @@ FLOATS: Mapping[int, torch.dtype] = {onnx.TensorProto.FLOAT: torch.float32, onnx
 HALF = "half precision (float16) is not supported; convert the network to float32"
 
 MAX_TOTAL = 1 << 26
-"""Most entries that all values of a graph may have together for one sample."""
+"""Most entries that all values of a graph may have together for one sample, and all constants that are computed."""
 
 
 @dataclass
@@ -65,6 +65,8 @@ class Lowering:
         dependent: values that depend on the input; grows.
         nodes: the lowered nodes, for a single sample.
         total: entries of all their values.
+        computed: entries of all constants that were computed.
+        held: entries of the constants that the file holds.
         named: the names of all values of the file, which no value that is made here takes.
         fixed: constants of which nodes were made that do not read them: other values would need other nodes; grows.
         quantised: constants that ``DequantizeLinear`` makes of integers; grows.
@@ -79,9 +81,14 @@ class Lowering:
     dependent: set[str]
     nodes: list[Node] = field(default_factory=list)
     total: int = 0
+    computed: int = 0
     named: frozenset[str] = frozenset()
     fixed: set[str] = field(default_factory=set)
     quantised: set[str] = field(default_factory=set)
+    held: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.held = sum(array.size for array in self.known.values())
 
     def add(self, proto: onnx.NodeProto) -> None:
         """Lower one node.
@@ -131,7 +138,8 @@ class Lowering:
         draft = Draft(site, torch.empty(0, dtype=dtype).numpy().dtype, outputs, {*self.named, *self.shapes})
         nodes = draft.finished(REWRITTEN[site.op](site, draft))
         for name, array in draft.constants.items():
-            self.known[name], self.shapes[name], self.dtypes[name] = array, array.shape, dtype
+            self._keep_constant(site, name, array)
+            self.dtypes[name] = dtype
         for node in nodes:
             self._append_node(site, node)
 
@@ -166,30 +174,42 @@ class Lowering:
             return False
         else:
             raise site.fail("is supported on constant integers only")
-        self.known[output], self.shapes[output] = value, value.shape
+        self._keep_constant(site, output, value)
         return True
 
+    def _keep_constant(self, site: Site, name: str, value: Array) -> None:
+        self.computed += value.size
+        # beyond those of the file, which may all be cast: a few bytes declare any number of others
+        if self.computed > MAX_TOTAL + self.held:
+            raise site.fail(f"the constants that are computed up to here have more than {MAX_TOTAL} entries")
+        self.known[name], self.shapes[name] = value, value.shape
+
     def _cast_constant(self, site: Site, kind: int) -> Array:
-        """A stored floating-point constant in another data type."""
+        """A stored floating-point constant in a data type of the file's choice."""
         name = site.inputs[0]
         if name not in self.known:
             raise site.fail(f"changes the data type of {name!r}; networks that compute in one type are supported")
         if kind not in _CASTS or _CASTS[kind] == np.float16:
             raise site.fail(HALF if kind in _CASTS else f"to data type {kind} is not supported")
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = self.known[name].astype(_CASTS[kind])
-        # a cast cuts fractions off; of what lies beyond the type each machine makes something else
-        whole = np.trunc(self.known[name].astype(np.float64))
-        if not np.isfinite(value).all() or (value.dtype.kind in "iu" and not (value == whole).all()):
-            raise site.fail(f"{name!r} holds numbers beyond the range of the type that it is turned into")
-        return value
+        return self._converted(site, np.dtype(_CASTS[kind]))
 
     def _cast_like(self, site: Site) -> Array:
         """A constant in the data type of a floating value; exporters write numbers of an activation in this way."""
         constant, like = site.inputs[0], site.inputs[1] if len(site.inputs) > 1 else ""
         if constant not in self.known or like not in self.dtypes:
             raise site.fail("is supported on a constant and a floating-point value only")
-        return self.known[constant].astype(torch.empty(0, dtype=self.dtypes[like]).numpy().dtype)
+        return self._converted(site, torch.empty(0, dtype=self.dtypes[like]).numpy().dtype)
+
+    def _converted(self, site: Site, dtype: np.dtype[Any]) -> Array:
+        """The constant that a node reads first in another data type, whose range it does not leave."""
+        constant = self.known[site.inputs[0]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = constant.astype(dtype)
+        # a cast cuts fractions off; of what lies beyond the type each machine makes something else
+        whole = np.trunc(constant.astype(np.float64))
+        if not np.isfinite(value).all() or (value.dtype.kind in "iu" and not (value == whole).all()):
+            raise site.fail(f"{site.inputs[0]!r} holds numbers beyond the range of the type that it is turned into")
+        return value
 
     def _append_node(self, site: Site, node: Node) -> None:
         # before the questions below, whose answers would not say what can be done

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from birdnn.formats.lowering import MAX_VALUES, Site, flag_attribute, integer_attribute
-from birdnn.formats.tensors import Array
+from birdnn.formats.tensors import Array, require_few_axes
 
 Rule = Callable[[Site, Sequence[Any]], Any]
 """From a node and the arrays that it reads to the one that it makes."""
@@ -23,25 +23,24 @@ Rule = Callable[[Site, Sequence[Any]], Any]
 
 def _divided(site: Site, arrays: Sequence[Array]) -> Any:
     """Quotients, rounded towards zero as in C."""
-    a, b = _two_arrays(site, _require_broadcast(site, arrays))
-    return _require_nonzero(site, (np.abs(a) // np.abs(_without_zeros(b)) * np.sign(a) * np.sign(b)).astype(a.dtype), b)
+    a, b = _divisible_arrays(site, arrays)
+    # less the remainder, so that nothing is rounded; quotients of sizes would be wrong of the least integer, whose size
+    # its type does not hold
+    return ((a - np.fmod(a, b)) // b).astype(a.dtype)
 
 
 def _remainder(site: Site, arrays: Sequence[Array]) -> Any:
+    rule = np.fmod if flag_attribute(site, "fmod", 0) else np.mod
+    return rule(*_divisible_arrays(site, arrays))
+
+
+def _divisible_arrays(site: Site, arrays: Sequence[Array]) -> tuple[Any, Any]:
     a, b = _two_arrays(site, _require_broadcast(site, arrays))
-    rule = np.fmod if integer_attribute(site, "fmod", 0) else np.mod
-    # by ones where the divisor is zero, so that NumPy stays silent, and refused afterwards
-    return _require_nonzero(site, rule(a, _without_zeros(b)), b)
-
-
-def _without_zeros(divisor: Any) -> Any:
-    return np.where(divisor == 0, np.ones_like(divisor), divisor)
-
-
-def _require_nonzero(site: Site, value: Any, divisor: Any) -> Any:
-    if not np.all(divisor):
+    if not b.all():
         raise site.fail("divides by zero")
-    return value
+    if a.dtype.kind == "i" and ((a == np.iinfo(a.dtype).min) & (b == -1)).any():
+        raise site.fail("divides the least integer by -1, at which onnxruntime crashes")
+    return a, b
 
 
 def _two_arrays(site: Site, arrays: Sequence[Any]) -> tuple[Any, Any]:
@@ -52,7 +51,7 @@ def _two_arrays(site: Site, arrays: Sequence[Any]) -> tuple[Any, Any]:
 
 def _require_broadcast(site: Site, arrays: Sequence[Array]) -> Sequence[Array]:
     """Arrays that broadcast to no more than `MAX_VALUES` entries."""
-    _checked_shape(site, np.array(np.broadcast_shapes(*(array.shape for array in arrays))))
+    _checked_shape(site, np.broadcast_shapes(*(array.shape for array in arrays)))
     return arrays
 
 
@@ -82,6 +81,8 @@ def _reduction_rule(function: Callable[..., Any]) -> Rule:
         if not axes and flag_attribute(site, "noop_with_empty_axes", 0):
             return arrays[0]
         over = tuple(site.axis(axis) for axis in axes) if axes else None
+        # what has no entries may still have some once the axis that has none is summed
+        _checked_shape(site, [size for axis, size in enumerate(arrays[0].shape) if over and axis not in over])
         keepdims = flag_attribute(site, "keepdims", 1)
         # NumPy sums narrow integers in wider ones; the runtime wraps around in their own type
         return function(arrays[0], axis=over, keepdims=keepdims).astype(arrays[0].dtype)
@@ -109,36 +110,42 @@ def _constant_of_shape(site: Site, arrays: Sequence[Any]) -> Any:
     value = site.attributes.get("value", np.zeros(1, np.float32))
     if not isinstance(value, np.ndarray) or value.size != 1:
         raise site.fail("its value must be a tensor of one number")
-    return np.full(_checked_shape(site, arrays[0]), value.reshape(()))
+    return np.full(_listed_shape(site, arrays[0]), value.reshape(()))
 
 
 def _expand(site: Site, arrays: Sequence[Any]) -> Any:
     value, target = _two_arrays(site, arrays)
-    return np.broadcast_to(
-        value, _checked_shape(site, np.array(np.broadcast_shapes(value.shape, _checked_shape(site, target))))
-    )
+    return np.broadcast_to(value, _checked_shape(site, np.broadcast_shapes(value.shape, _listed_shape(site, target))))
 
 
 def _tile(site: Site, arrays: Sequence[Any]) -> Any:
     value, repeats = _two_arrays(site, arrays)
-    if repeats.size != value.ndim or math.prod(map(int, repeats.ravel())) * value.size > MAX_VALUES:
-        raise site.fail("its repeats do not fit, or its value would be too large")
-    return np.tile(value, repeats.ravel())
+    counts = [int(count) for count in repeats.ravel()] if repeats.size == value.ndim else []
+    # NumPy repeats axis by axis: none of one would leave nothing of what another has filled the memory with
+    if len(counts) != value.ndim or min(counts, default=1) < 1:
+        raise site.fail(f"its repeats do not fit a value of shape {list(value.shape)}")
+    _checked_shape(site, [size * count for size, count in zip(value.shape, counts, strict=True)])
+    return np.tile(value, counts)
 
 
-def _checked_shape(site: Site, target: Array) -> tuple[int, ...]:
+def _listed_shape(site: Site, target: Array) -> tuple[int, ...]:
     """What a list of sizes says, where it is not too large."""
-    sizes = tuple(int(size) for size in target.ravel())
+    require_few_axes(target.ravel(), site.path, f"node {site.name!r} ({site.op})")
+    return _checked_shape(site, [int(size) for size in target.ravel()])
+
+
+def _checked_shape(site: Site, sizes: Sequence[int]) -> tuple[int, ...]:
+    """A shape that is not too large."""
     if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_VALUES:
         raise site.fail(f"its shape {list(sizes)} makes no sense, or is too large")
-    return sizes
+    return tuple(sizes)
 
 
 def _gather(site: Site, arrays: Sequence[Any]) -> Any:
     value, indices = _two_arrays(site, arrays)
-    if value.size * indices.size > MAX_VALUES * max(value.shape, default=1):
-        raise site.fail("its value would be too large")
-    return np.take(value, indices.astype(np.int64), axis=site.axis(integer_attribute(site, "axis", 0)))
+    axis = site.axis(integer_attribute(site, "axis", 0))
+    _checked_shape(site, (*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :]))
+    return np.take(value, indices.astype(np.int64), axis=axis)
 
 
 INTEGERS: Mapping[str, Rule] = {

@@ -21,6 +21,9 @@ from birdnn.rounding import LARGEST_FLOAT32
 MAX_VALUES = 1 << 22
 """Most entries that one value of a graph may have for one sample."""
 
+_LONGEST_LIST = 1 << 12
+"""Most integers that an input of a node may list: axes, sizes, or the parts of a split."""
+
 Lowered = tuple[tuple[str, ...], dict[str, Any]]
 
 
@@ -87,8 +90,9 @@ class Site:
         if not self.has(index):
             return None
         array = self.array(index)
-        if array.dtype.kind not in "iu" or array.ndim > 1:
-            raise self.fail(f"input {self.inputs[index]!r} must be a list of integers")
+        # before any of them is multiplied or written into a message: a node may make millions
+        if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > _LONGEST_LIST:
+            raise self.fail(f"input {self.inputs[index]!r} must be a list of at most {_LONGEST_LIST} integers")
         return [int(value) for value in array.ravel()]
 
     def axis(self, value: int, rank: int | None = None) -> int:
@@ -122,10 +126,11 @@ def flag_attribute(site: Site, key: str, default: int) -> bool:
     return bool(value)
 
 
-def real_attribute(site: Site, key: str, default: float) -> float:
+def real_attribute(site: Site, key: str, default: float, *, infinite: bool = False) -> float:
+    """The attribute `key`, which must be a number, and finite unless it may be `infinite`."""
     value = site.attributes.get(key, default)
-    if not isinstance(value, int | float) or math.isnan(value):
-        raise site.fail(f"attribute {key!r} must be a number")
+    if not isinstance(value, int | float) or math.isnan(value) or not (infinite or math.isfinite(value)):
+        raise site.fail(f"attribute {key!r} must be a {'' if infinite else 'finite '}number, not {value!r}")
     return float(value)
 
 
@@ -176,7 +181,7 @@ def _clip(site: Site) -> Lowered:
     bounds = {"min": -largest, "max": largest}
     for index, key in enumerate(("min", "max"), start=1):
         if site.opset < 11:
-            bounds[key] = real_attribute(site, key, bounds[key])
+            bounds[key] = real_attribute(site, key, bounds[key], infinite=True)
         elif site.has(index):
             array = site.array(index)
             if array.size != 1:
@@ -184,6 +189,8 @@ def _clip(site: Site) -> Lowered:
             bounds[key] = float(array.reshape(()))
     if bounds["min"] > bounds["max"]:
         raise site.fail(f"lower limit {bounds['min']:g} is above upper limit {bounds['max']:g}")
+    if bounds["min"] == math.inf or bounds["max"] == -math.inf:
+        raise site.fail("its limits leave infinity alone")
     return site.inputs[:1], bounds
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from birdnn.formats.draft import Draft
-from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, integers_attribute, operand_names
+from birdnn.formats.lowering import MAX_VALUES, Site, flag_attribute, integers_attribute, operand_names
 
 # --- sums so far
 
@@ -29,8 +29,8 @@ def cumsum(site: Site, draft: Draft) -> Sequence[str]:
     if size**2 > MAX_VALUES:
         raise site.fail(f"sums {size} entries, more than are supported")
     # row: an entry before, column: a sum; on and above the diagonal stand the entries up to each
-    matrix = np.triu(np.ones((size, size)), integer_attribute(site, "exclusive", 0))
-    return (draft.along(site.inputs[0], axis, matrix.T if integer_attribute(site, "reverse", 0) else matrix),)
+    matrix = np.triu(np.ones((size, size)), int(flag_attribute(site, "exclusive", 0)))
+    return (draft.along(site.inputs[0], axis, matrix.T if flag_attribute(site, "reverse", 0) else matrix),)
 
 
 # --- sums of products
@@ -124,7 +124,7 @@ def resize(site: Site, draft: Draft) -> Sequence[str]:
     """Nearest entries are gathered; interpolations are matrices along the axes, where their weights are exact."""
     shape, mode = site.shape(), _word_attribute(site, "mode", "nearest")
     scales, sizes = _read_scales(site)
-    if mode not in ("nearest", "linear") or integer_attribute(site, "antialias", 0):
+    if mode not in ("nearest", "linear") or flag_attribute(site, "antialias", 0):
         raise site.fail(f"mode {mode!r}, or antialiasing, is not supported; nearest and linear are")
     kept = [(Fraction(1), size) for size in shape]
     changed = [axis for axis, pair in enumerate(zip(scales, sizes, strict=True)) if pair != kept[axis]]
@@ -181,7 +181,7 @@ def _read_scales(site: Site) -> tuple[list[Fraction], list[int]]:
     ):
         raise site.fail("takes either scales or sizes, and no policy about the ratio of axes")
     told = given[0] if given[0] is not None else given[1]
-    if told.shape != (len(axes),) or not np.isfinite(told).all() or not (told > 0).all():
+    if told.shape != (len(axes),) or not ((told > 0) & (told <= MAX_VALUES)).all():
         raise site.fail(f"its scales or sizes do not fit {len(axes)} axes")
     scales, sizes = [Fraction(1)] * len(shape), list(shape)
     for axis, number in zip(map(site.axis, axes), told.tolist(), strict=True):

@@ -25,7 +25,15 @@ from birdnn.formats.graph import FLOATS, HALF, Lowering
 from birdnn.formats.labels import Label, label_of, with_output
 from birdnn.formats.lowering import MAX_VALUES, unused_name
 from birdnn.formats.prepared import DEFAULT, Ports, graph_ports, inline_functions, needed_nodes, opset_version
-from birdnn.formats.tensors import Array, embed_external, lift_constants, put_tensor, read_attribute, read_tensor
+from birdnn.formats.tensors import (
+    Array,
+    embed_external,
+    lift_constants,
+    put_tensor,
+    read_attribute,
+    read_tensor,
+    require_few_axes,
+)
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
 from birdnn.operators import operator, operators_where
@@ -273,6 +281,7 @@ def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...],
         raise FormatError(path, place, HALF)
     if not value.name or tensor.elem_type not in FLOATS or not tensor.HasField("shape"):
         raise FormatError(path, place, "a tensor of floating-point numbers with a shape is expected")
+    require_few_axes(tensor.shape.dim, path, place)
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
         size = dim.dim_value if dim.HasField("dim_value") else -1
@@ -285,9 +294,8 @@ def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...],
         if size <= 0:
             raise FormatError(path, place, f"axis {axis} has no fixed size; only the first, the batch, may vary")
         shape.append(size)
-    total = int(np.prod([float(size) for size in shape])) if shape else 0
-    if not 0 < total <= MAX_VALUES:
-        raise FormatError(path, place, f"shape {shape} has no entries or more than {MAX_VALUES}")
+    if not shape or math.prod(shape) > MAX_VALUES:
+        raise FormatError(path, place, f"shape {shape} has no axis, or more than {MAX_VALUES} entries")
     return tuple(shape), FLOATS[tensor.elem_type]
 
 
@@ -376,22 +384,28 @@ class _Sources:
     shapes: Mapping[str, Sequence[int]]
     names: Set[str]
 
-    def __call__(self, name: str) -> set[str]:
-        """Those that have a number for each entry of the constant called `name`, moved, scaled or shifted by others."""
-        found, wanted = set[str](), [name]
+    def __call__(self, constants: Iterable[str]) -> set[str]:
+        """Those that have a number for each entry of one of these, moved, scaled or shifted by others."""
+        found, seen, wanted = set[str](), set[str](), list(constants)
         while wanted:
             name = wanted.pop()
-            maker = self.makers.get(name)
+            # a sum of a value and itself names it twice: each such would double the work
+            if name in seen:
+                continue
+            seen.add(name)
             if name in self.names:
                 found.add(name)
-            elif maker is not None and operator(maker.op).is_layout:
-                wanted.append(maker.inputs[0])
-            elif maker is not None and maker.op in _TERMWISE:
-                # of the same shape: a factor that many entries share has no number for each, and moving it would move
-                # them all
-                parts = maker.inputs[: _TERMWISE[maker.op]]
-                wanted += [part for part in parts if tuple(self.shapes[part]) == tuple(self.shapes[name])]
+            elif name in self.makers:
+                wanted += self.operands(self.makers[name])
         return found
+
+    def operands(self, node: Node) -> Sequence[str]:
+        """The inputs of a node that have a number for each entry of its value."""
+        if operator(node.op).is_layout:
+            return node.inputs[:1]
+        # of the same shape: a factor that many entries share has no number for each, and moving it would move them all
+        shape = tuple(self.shapes[node.output])
+        return [name for name in node.inputs[: _TERMWISE.get(node.op, 0)] if tuple(self.shapes[name]) == shape]
 
 
 def _repairable_names(
@@ -408,26 +422,30 @@ def _repairable_names(
     fixed = {node.output: [name for name in node.inputs if name not in dependent] for node in nodes}
     layers = [fixed[node.output] for node in nodes if operator(node.op).weighted and node.output in dependent]
     # no layer has its weights in Constant nodes, so these are the exporter's own numbers
-    if not any(sources(name) & constants for names in layers for name in names):
+    if not sources(name for names in layers for name in names) & constants:
         sources = replace(sources, names=initialisers)
+    rooted = set(sources.names)  # constants that have a source
+    for node in makers.values():
+        if not rooted.isdisjoint(sources.operands(node)):
+            rooted.add(node.output)
     weighted: set[str] = set()  # dependent values behind a weighted layer
     biasable: set[str] = set()  # values that are a weighted layer's own, up to layout
-    chosen: set[str] = set()
+    chosen: set[str] = set()  # constants, by those who read them
     refused: set[str] = set()
     for node in nodes:
         if node.output not in dependent:
             continue
         behind = any(name in weighted for name in node.inputs)
-        found = set().union(*(sources(name) for name in fixed[node.output]))
+        found = set(fixed[node.output])
         row = operator(node.op)
-        ours = fixed[node.output] and not found and lowering.named.isdisjoint(fixed[node.output])
+        ours = found and rooted.isdisjoint(found) and lowering.named.isdisjoint(found)
         takes = layer = row.weighted and not ours  # a product by which we read another operator is no layer
         if node.op == "Add" and any(name in biasable for name in node.inputs):
             takes = True
         if node.op == "BatchNormalization" and behind:
             # scale and shift alone: mean and variance were measured on data, and are not trained
-            chosen |= sources(node.inputs[1]) | sources(node.inputs[2])
-            found -= sources(node.inputs[1]) | sources(node.inputs[2])
+            chosen.update(node.inputs[1:3])
+            found.difference_update(node.inputs[1:3])
         # one use of another kind is enough to refuse: what also serves preprocessing is preprocessing
         (chosen if takes else refused).update(found)
         if layer or behind:
@@ -435,7 +453,7 @@ def _repairable_names(
         summed = row.is_layout or node.op == "Add"  # products of several inputs, before they have their bias
         if layer or (summed and biasable.issuperset(node.inputs)):
             biasable.add(node.output)
-    return frozenset(chosen - refused)
+    return frozenset(sources(chosen) - sources(refused))
 
 
 def layers_to_onnx(

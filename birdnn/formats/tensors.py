@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ _FIELDS: Mapping[int, str] = {
 _LISTED_UNTIL = 4
 """Before this version of the file format initialisers have to be listed among the inputs."""
 
+MAX_AXES = 64
+"""Most axes of a value, as NumPy has it; a product of many more sizes would take our time."""
+
 _SIZES = ("offset", "0"), ("length", "-1")
 _SHOWN = 60
 
@@ -46,6 +49,7 @@ def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Ar
     place = f"{kind} {tensor.name!r}"
     if tensor.data_type not in _FIELDS:
         raise FormatError(path, place, f"data type {_type_name(tensor.data_type)} is not supported")
+    require_few_axes(tensor.dims, path, place)
     if any(size < 0 for size in tensor.dims):
         raise FormatError(path, place, f"negative dimension in {list(tensor.dims)}")
     if tensor.data_location == TensorProto.EXTERNAL:
@@ -67,6 +71,16 @@ def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Ar
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise FormatError(path, place, "holds NaN or infinity")
     return array
+
+
+def require_few_axes(axes: Sized, path: str, place: str) -> None:
+    """See that a shape has no more than `MAX_AXES` axes, before their sizes are multiplied.
+
+    Raises:
+        FormatError: it has.
+    """
+    if len(axes) > MAX_AXES:
+        raise FormatError(path, place, f"its shape has {len(axes)} axes; at most {MAX_AXES} are expected")
 
 
 def read_attribute(attribute: onnx.AttributeProto) -> int | float | bytes | list[Any] | None:

@@ -138,6 +138,8 @@ def graph_errors() -> dict[str, tuple[bytes, str]]:
         "old opset": (model([node("Relu", ["x"])], {}, opset=6), "opset .6. is not one of 7 to"),
         "no opset": (edited(data, lambda p: p.ClearField("opset_import")), "opset"),
         "free axis": (model([node("Relu", ["x"])], {}, (1, "n")), dims[""]),
+        "beyond float64": (model([node("Relu", ["x"])], {}, [1, *[2**62] * 20]), "more than 4194304 entries"),
+        "many axes": (model([node("Relu", ["x"])], {}, [1] * 100), "its shape has 100 axes; at most 64"),
         "integers": (edited(data, lambda p: setattr(p.graph.input[0].type.tensor_type, "elem_type", 7)), "floating"),
         "shapes": (model([node("MatMul", ["x", "w"])], {"w": floats(3, 3)}), r"shapes \[1, 4\], \[3, 3\]: inner sizes"),
         "types": (model([node("Add", ["x", "w"])], {"w": floats(4).astype(np.float64)}), "different data types"),
@@ -422,6 +424,15 @@ def test_export_is_read_back(activation: str) -> None:
     assert weights_sha256(again) == weights_sha256(net)
     assert again.repairable == net.repairable
     assert np.allclose(run(to_onnx_bytes(net), x.numpy()), net(x).detach().numpy(), atol=1e-6)
+
+
+def test_export_of_constants_alone() -> None:
+    """Their data type is the network's where it has no initialiser."""
+    constant = helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.array([0.1, 2, 3, 4])))
+    net = network_from_onnx(model([constant, node("Add", ["x", "k"])], {}, dtype=np.float64))
+    assert not net.initialisers()
+    x = torch.randn(3, 4, dtype=torch.float64)
+    assert torch.equal(network_from_onnx(to_onnx_bytes(net))(x), net(x))
 
 
 def test_export_of_a_graph() -> None:

@@ -513,6 +513,10 @@ def test_refusals_of_rewritten_operators() -> None:
         "repeat": reduction("ReduceMax", 18, (1, -3), IMAGE),
         "onnxruntime quantises": quantised(np.uint8, op="MatMul"),
         "does not fit a value": simple("PRelu", floats(3, 1, 4)),
+        "'exclusive' must be 0 or 1": model([node("CumSum", ["x", "a"], exclusive=2)], {"a": np.array(1)}),
+        "scales or sizes do not fit": model(
+            [node("Resize", ["x", "", "s"])], {"s": np.array([1, 1, 3e38, 3e38], np.float32)}, IMAGE
+        ),
     }
     for problem, data in cases.items():
         with pytest.raises(FormatError, match=problem):

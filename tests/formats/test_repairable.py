@@ -102,6 +102,12 @@ def test_weights_that_nodes_move_or_scale() -> None:
     assert network_from_onnx(model(nodes, tensors)).repairable == {"w", "g", "b", "c", "u"}
 
 
+def test_sums_of_a_weight_and_itself() -> None:
+    """Each names its operand twice; the second way back is not gone again, or a file of 60 nodes would never end."""
+    nodes = [node("Add", [f"w{i}", f"w{i}"], f"w{i + 1}") for i in range(60)] + [node("MatMul", ["x", "w60"])]
+    assert network_from_onnx(model(nodes, {"w0": floats(4, 3) / 2**60})).repairable == {"w0"}
+
+
 def test_a_bias_behind_a_sum_of_products() -> None:
     """As of a layer with two inputs; a residual connection is no such sum."""
     tensors = {"w": floats(4, 3), "v": floats(4, 3), "b": floats(3), "u": floats(3, 3), "c": floats(3)}
