@@ -277,7 +277,7 @@ def test_a_memory_limit_is_no_machine_without_memory(tmp_path: Path) -> None:
     """By difference and by slopes: it said that the machine has too little, where the user's own limit was reached."""
     made = layers(3, (3, 12, 12, 2))
     nets = {"f": network_from_layers(made, "Tanh"), "g": network_from_layers(layers(4, (3, 12, 12, 2)), "Tanh")}
-    outcome = decided(tmp_path, nets, query(3, 2, *same(3), apart(2, 4.5)), memory_gib=1e-6)
+    outcome = decided(tmp_path, nets, query(3, 2, *same(3), apart(2, 13.0)), memory_gib=1e-6)
     verdict = outcome.verdicts[0].verdict
     assert isinstance(verdict, Unknown)
     assert (verdict.reason, verdict.open_boxes > 0) == ("memory", True)
