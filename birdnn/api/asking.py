@@ -276,7 +276,7 @@ def check(
         sample: all leaves in float64, and so many of them in exact arithmetic, drawn with `seed`.
 
     Returns:
-        `accepted` is None where the certificate was rejected; `said` tells what was checked, or the reason.
+        `accepted` is False where the certificate was rejected; `said` tells what was checked, or the reason.
 
     Raises:
         InputError: a file cannot be read, they do not fit each other, or an argument is out of its range.

@@ -11,7 +11,16 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command, Group
-from birdnn.cli.options import TO_READ, AsName, KnowingSuite, Net, Quiet, Units, require_input_files
+from birdnn.cli.options import (
+    TO_READ,
+    AsName,
+    KnowingSuite,
+    Net,
+    Quiet,
+    Units,
+    require_each_counts,
+    require_input_files,
+)
 
 HELP = """Write a property from a line of words, say what one says, or convert it between versions of VNN-LIB.
 
@@ -79,6 +88,7 @@ def make(options: MakeOptions) -> int:
     If input 0 is above 0.8 then output 0 must not be the largest: --when "x0 > 0.8" --never "y0 is max". Of a tie both
     rules speak as they are written: y0 is max holds where another output is as large.
     """
+    require_each_counts("rule", {"suite": options.suite, "as_name": options.as_name})
     require_input_files(options)
     from birdnn.cli.properties import finish_make
 
@@ -202,6 +212,7 @@ def relate(options: RelateOptions) -> int:
     --within and --same-decision are about two networks, of which --net is the first: birdnn verify --net f=A.onnx --net
     g=B.onnx decides them. All others are about one network at two inputs: --net f=A.onnx is enough.
     """
+    require_each_counts("relate", {"suite": options.suite, "as_name": options.as_name})
     require_input_files(options)
     from birdnn.cli.properties import finish_relate
 

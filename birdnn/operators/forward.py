@@ -68,7 +68,8 @@ def conv_transpose(inputs: Inputs, attributes: Attributes) -> Tensor:
     )
     pads, more = attributes["pads"], attributes["output_padding"]
     rank = len(more)
-    whole = pad(whole, [*(-cut for cut in pads[:rank]), *(m - p for m, p in zip(more, pads[rank:], strict=True))], 0.0)
+    # before the cut, which may leave nothing but entries that `output_padding` adds
+    whole = pad(pad(whole, [*(0,) * rank, *more], 0.0), [-cut for cut in pads], 0.0)
     # after the cut: entries that `output_padding` adds may be beyond any kernel, and have the bias alone
     return whole + inputs[2].reshape(-1, *(1,) * rank) if len(inputs) > 2 else whole
 

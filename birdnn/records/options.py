@@ -59,6 +59,8 @@ RULES: Mapping[str, Sequence[Needs]] = {
     "localize": [_SCOPE],
     "compare": [_SCOPE],
     "plot": [_SCOPE],
+    "rule": [_SCOPE],
+    "relate": [_SCOPE],
     "repair": [
         # Before the rules of single methods: of a repair by blocks this is the reason, whichever option is meant.
         Needs(_OF_PROPERTIES, _method_is_one_of("auto", "retrain", "finetune"), "is no option of {method=blocks}"),

@@ -84,6 +84,13 @@ def test_what_cannot_be_is_refused(call: Call, demo: Path, arguments: tuple[str,
     assert {path.name: path.read_bytes() for path in demo.iterdir()} == before
 
 
+@pytest.mark.parametrize("words", [("make", "--never", "y0 is max"), ("relate", "--rising", "x0:y0")])
+def test_a_network_of_no_suite_is_refused(call: Call, demo: Path, words: tuple[str, ...]) -> None:
+    done = call("property", *words, "--net", "demo.onnx", "--as", "N1,1", "--out", "new.vnnlib")
+    assert done.status == 2
+    assert "say which with --suite" in " ".join(done.err.replace("│", " ").split())
+
+
 def test_a_domain_of_another_network_says_whose_it_is(demo: Path) -> None:
     (demo / "small.toml").write_text("lower = [0, 0]\nupper = [1, 1]\n")
     with pytest.raises(MismatchError, match=r"the domain small\.toml has 2 inputs; the network has 5"):
