@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birdnn.compare import CompareSettings, compare_files
-from birdnn.compare.likeness import change_depth
+from birdnn.compare.likeness import _chunk_sizes, _furthest_points, _interval_of_mean, _transitions, change_depth
 from birdnn.errors import MismatchError
-from birdnn.records import CompareOutcome, CompareRequest, Decision
+from birdnn.records import CompareOutcome, CompareRequest, Decision, Transition
+from birdnn.sample.draw import BATCH
 from tests.compare.files import linear, unit_domain
 
 
@@ -123,3 +124,68 @@ def test_a_network_that_gives_no_number_is_refused(tmp_path: Path) -> None:
     domain.write_text("lower = [0, 0]\nupper = [1e12, 1e12]\n")
     with pytest.raises(MismatchError, match="network B has no finite output"):
         compare_files(CompareRequest(before=fine, after=steep, domain=domain, samples=100))
+
+
+def test_of_few_points_there_is_no_interval_of_a_mean() -> None:
+    """And no interval of absolute values begins below zero."""
+    values = torch.tensor([0.0, 1.0]).repeat(50).double()
+    assert _interval_of_mean(values[:99], 0.95) is None
+    found = _interval_of_mean(values, 0.95)
+    assert found is not None
+    reach = 1.959964 * float(values.std()) / 10
+    assert (found.lower, found.upper) == (pytest.approx(0.5 - reach), pytest.approx(0.5 + reach))
+    wide = _interval_of_mean(torch.cat([torch.zeros(199), torch.ones(1)]).double(), 0.999)
+    assert wide is not None
+    assert (wide.lower, wide.confidence) == (0.0, 0.999)
+
+
+def test_changes_of_decision_are_counted_the_most_frequent_first() -> None:
+    before = torch.eye(3)[[0, 0, 1, 1, 1, 2]]
+    after = torch.eye(3)[[2, 0, 0, 0, 0, 2]]
+    wanted = (Transition(before=1, after=0, count=3), Transition(before=0, after=2, count=1))
+    assert _transitions(before, after, "argmax") == wanted
+    assert _transitions(before, after, "none") == ()
+    assert _transitions(before, before, "argmin") == ()
+
+
+@pytest.mark.parametrize("more", [0, 1, -1])
+def test_chunks_are_as_many_points_as_were_asked_for(more: int) -> None:
+    sizes = list(_chunk_sizes(2 * BATCH["cpu"] + more))
+    assert sum(sizes) == 2 * BATCH["cpu"] + more
+    assert all(0 < size <= BATCH["cpu"] for size in sizes)
+    assert list(_chunk_sizes(0)) == []
+
+
+def test_the_furthest_points_of_each_output_are_kept() -> None:
+    """One output that is far apart everywhere does not crowd out the other, nor both a change of decision."""
+    before = torch.tensor([[0.0, 1.0]]).repeat(100, 1)
+    after = before - torch.stack([100 + torch.arange(100.0), torch.zeros(100)], 1)
+    after[3, 1] = -6.0
+    after[10:13, 1] = 1.1
+    after[5, 0] = 2.0  # the only one that B decides otherwise
+    kept = _furthest_points(before, after, "argmin").tolist()
+    assert 3 in kept
+    assert 99 in kept
+    assert 5 in kept
+    assert kept == sorted(set(kept))
+    assert _furthest_points(before[:2], after[:2], "none").tolist() == [0, 1]
+    assert _furthest_points(before[:2, :1], after[:2, :1], "argmin").tolist() == [0, 1]
+
+
+def test_where_every_point_violates_in_a_nothing_is_said_of_what_was_kept(tmp_path: Path) -> None:
+    """What a repair has to change is no part of fidelity; of the region it is told what was healed."""
+    before = linear(tmp_path / "a.onnx", [[1, 0], [0, 1]], [2, 0])
+    after = linear(tmp_path / "b.onnx", [[1, 0], [0, 1]], [-2, 0])
+    prop = tmp_path / "p.vnnlib"
+    prop.write_text(
+        "".join(f"(declare-const X_{i} Real)(declare-const Y_{i} Real)" for i in (0, 1))
+        + "".join(f"(assert (>= X_{i} 0.0))(assert (<= X_{i} 1.0))" for i in (0, 1))
+        + "(assert (>= Y_0 0.5))"
+    )
+    request = CompareRequest(before=before, after=after, props=(prop,), samples=400, bound_s=0.0)
+    (region,) = compare_files(request).likeness
+    assert (region.place, region.fidelity, region.agreement, region.n) == ("p", None, None, 100)
+    assert region.healed is not None
+    assert (region.healed.hits, region.healed.n, region.healed.by_proof) == (100, 100, False)
+    assert region.drawdown is not None
+    assert (region.drawdown.share, region.drawdown.n) == (None, 0)

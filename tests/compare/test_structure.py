@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from birdnn.compare.deciding import compare_guarantees
-from birdnn.compare.structure import compare_structure
+from birdnn.compare.structure import compare_structure, total_change
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network
@@ -136,3 +138,56 @@ def test_layers_of_weights_that_nodes_move() -> None:
     after = before.with_values({"v": 2 * before.value("v"), "w": 2 * before.value("w")})
     found = compare_structure(before, after)
     assert [(entry.layer, entry.name) for entry in found.changes if entry.change.count] == [(1, "w"), (2, "v")]
+
+
+def test_all_changes_together() -> None:
+    before = net((2, 3, 2))
+    values = {name: value.detach().clone() for name, value in before.initialisers().items()}
+    for value, step in zip(values.values(), (0.5, -0.25), strict=False):
+        value.view(-1)[:2] += step
+    total = total_change(compare_structure(before, before.with_values(values)))
+    assert (total.count, total.size) == (4, 17)
+    assert (total.l1, total.linf) == (pytest.approx(1.5), pytest.approx(0.5))
+    none = total_change(compare_structure(before, before))
+    assert (none.count, none.l1, none.linf) == (0, 0.0, 0.0)
+
+
+def test_numbers_of_another_type_in_the_same_graph() -> None:
+    before = net((2, 3, 2))
+    found = compare_structure(before, before.with_values({}).double())
+    assert (found.matching, found.changes) == ("graph", ())
+    assert found.statements == ("The same graph, with numbers of other types: compared in float64.",)
+
+
+def test_the_same_operations_wired_otherwise_or_on_other_names() -> None:
+    def made(first: str = "x", value: float = 1.0, name: str = "c") -> Network:
+        nodes = [("Relu", ("x",), "h", {}), ("Add", (first, "h"), "s", {}), ("Add", ("s", name), "y", {})]
+        return graph_net(nodes, {name: np.full(2, value, np.float32)}, [1, 2])
+
+    wired, named = compare_structure(made(), made("h")), compare_structure(made(), made(name="d"))
+    assert wired.statements[0] == "The same operations, wired differently or with other sizes or attributes."
+    assert named.statements[0] == "The same operations on numbers of other names, such as c, d."
+    changed = compare_structure(made(), made(value=3.0))
+    assert (changed.matching, [entry.name for entry in changed.changes]) == ("graph", ["c"])
+
+
+def test_shapes_that_differ_are_said() -> None:
+    flat = graph_net([("Relu", ("x",), "y", {})], {}, [1, 4])
+    folded = graph_net([("Relu", ("x",), "y", {})], {}, [1, 2, 2])
+    said = compare_structure(flat, folded).statements[0]
+    assert said.startswith("The shapes of inputs and outputs differ: ")
+    assert said.endswith("; both are compared flat.")
+
+
+def test_long_lists_of_operations_are_counted() -> None:
+    """Up to twelve in their order, repetitions together."""
+
+    def waves(count: int) -> Network:
+        names = ["x", *(f"h{i}" for i in range(count - 1)), "y"]
+        ops = ["Relu", "Relu", *itertools.islice(itertools.cycle(["Tanh", "Relu"]), count - 2)]
+        nodes = [(op, (a,), b, {}) for op, (a, b) in zip(ops, itertools.pairwise(names), strict=True)]
+        return graph_net(nodes, {}, [1, 2])
+
+    (said,) = [line for line in compare_structure(waves(12), waves(13)).statements if "operations differ" in line]
+    assert "12 nodes in A (2 Relu, Tanh, Relu, Tanh, Relu, Tanh, Relu, Tanh, Relu, Tanh, Relu)" in said
+    assert "13 nodes in B (7 Relu, 6 Tanh)" in said
