@@ -129,7 +129,7 @@ def test_several_polytopes_of_several_rows() -> None:
         (np.float32(0.1), Fraction(float(np.float32(0.1)))),
         (np.int64(2**60), Fraction(2**60)),
         (2**60 + 1, Fraction(2**60 + 1)),
-        (Decimal("0.25"), Fraction(1, 4)),
+        (Decimal("0.1"), Fraction(1, 10)),
         (Fraction(1, 3), Fraction(1, 3)),
     ],
 )
