@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdnn.compare import compare_files
-from birdnn.compare.apart import _replay_best
+from birdnn.compare.apart import Both, _replay_best, _search_aims, furthest_apart
 from birdnn.compare.comparing import _Comparison
-from birdnn.compare.pair import read_pair
+from birdnn.compare.pair import Pair, read_pair
+from birdnn.compare.settings import CompareSettings
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.records import CompareOutcome, CompareRequest, ProvedApart
+from birdnn.pipeline.clock import Clock
+from birdnn.records import CompareOutcome, CompareRequest, Decision, ProvedApart, Unwatched
 from tests.bounds.builders import random_layers
 from tests.compare.files import linear, spike, unit_domain
 
@@ -145,3 +147,52 @@ def test_a_bound_that_is_too_small_is_called_a_contradiction(tmp_path: Path, mon
     monkeypatch.setattr(_Comparison, "bounded", planted)
     outcome = compared(tmp_path, spike(tmp_path / "a.onnx", 0.0), spike(tmp_path / "b.onnx", 3.0))
     assert "output 0 differs by" in outcome.disagreement
+
+
+def pair_of(folder: Path, decision: Decision = "argmax") -> Pair:
+    """``(x, y)``, and ``(x, 2 y)``, on the unit square."""
+    files = [linear(folder / f"{name}.onnx", [[1, 0], [0, b]], [0, 0]) for name, b in (("a", 1), ("b", 2))]
+    asked = {"domain": unit_domain(folder, 2), "decision": decision, "samples": 100}
+    return read_pair(CompareRequest(before=files[0], after=files[1], **asked))  # type: ignore[arg-type]
+
+
+def test_two_networks_as_one_give_the_first_ones_outputs_first(tmp_path: Path) -> None:
+    both = Both(*pair_of(tmp_path).nets)
+    assert both(torch.tensor([[0.25, 0.5]])).tolist() == [[0.25, 0.5, 0.25, 1.0]]
+
+
+@pytest.mark.parametrize("decision", ["argmax", "argmin"])
+def test_what_is_searched_for(tmp_path: Path, decision: Decision) -> None:
+    """Each output above and below, then the clearest change of decision: the aim holds where it happens, only there."""
+    pair = pair_of(tmp_path, decision)
+    seen = torch.tensor([[0.5, 0.375], [0.9, 0.1]])
+    *differences, change = _search_aims(pair, seen, 8)
+    assert len(differences) == 4
+    both = Both(*pair.nets)
+    # A decides for the first output and B for the second, or the other way round
+    assert change.margin(both(seen)).gt(0).tolist() == [False, True]
+    # output 1, which differs most, comes first: B above A, which lowers the margin
+    assert differences[0].margin(both(torch.tensor([[0.5, 0.0], [0.5, 1.0]]))).tolist() == [0.0, -1.0]
+    assert differences[1].margin(both(torch.tensor([[0.5, 1.0]]))).tolist() == [1.0]
+
+
+def test_of_many_outputs_those_are_searched_that_differ_in_samples(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path, "none")
+    assert len(list(_search_aims(pair, torch.tensor([[0.5, 0.5]]), 1))) == 2
+    assert len(list(_search_aims(pair, torch.zeros(0, 2), 8))) == 4
+    decided = pair_of(tmp_path)
+    assert len(list(_search_aims(decided, torch.zeros(0, 2), 8))) == 4, "no sample says which decisions change"
+
+
+def test_without_time_the_samples_are_what_was_found(tmp_path: Path) -> None:
+    """Run on the files; those outside the place do not count."""
+    pair, effort = pair_of(tmp_path), CompareSettings()
+    (place,) = pair.places()
+    clock = Clock(timeout_s=0.0, watch=Unwatched())
+    seen = torch.tensor([[0.5, 0.25], [0.75, 0.5], [2.0, 2.0]])
+    furthest, change = furthest_apart(pair, place, seen, effort, clock, thorough=True)
+    assert (furthest.output, furthest.size, furthest.x) == (1, 0.5, (0.75, 0.5))
+    assert (furthest.before, furthest.after) == ((0.75, 0.5), (0.75, 1.0))
+    assert (change.decided, change.size) == ((0, 1), 0.25)
+    assert furthest_apart(pair, place, seen[2:], effort, clock, thorough=True) == ()
+    assert furthest_apart(pair, place, seen[:0], effort, clock, thorough=True) == ()
