@@ -64,6 +64,17 @@ def test_what_its_own_file_still_says_needs_no_other(tmp_path: Path) -> None:
     assert torch.equal(birdnn.load_network(tmp_path / "out" / "net.onnx")(x), net(x))
 
 
+def test_the_same_numbers_in_another_graph_are_another_network(tmp_path: Path) -> None:
+    layers = [*LAYERS, (np.ones((1, 2)), np.zeros(1))]
+    (tmp_path / "net.onnx").write_bytes(layers_to_onnx(layers))
+    net = birdnn.load_network(tmp_path / "net.onnx")
+    (tmp_path / "net.onnx").write_bytes(layers_to_onnx(layers, "Tanh"))
+    with Stored(tmp_path / "out") as stored:
+        path = stored.network(net)
+    assert path == tmp_path / "out" / "net.onnx"
+    assert birdnn.load_network(path)(torch.tensor([[1.0, 2.0]])).item() == 3.5
+
+
 @pytest.mark.parametrize("became", ["gone", "damaged"])
 def test_a_file_that_no_longer_says_anything_is_replaced(tmp_path: Path, became: str) -> None:
     for name, data in (("net.onnx", layers_to_onnx(LAYERS)), ("p.vnnlib", b"")):

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from birdnn.formats.onnx import network_from_layers
 from birdnn.localize import neighbours
 from birdnn.localize.neighbours import adversarial_neighbours
+from tests.classifiers import classifier, hard
 
 NET = network_from_layers([(np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros(2))])
 """Scores are the inputs: to do worse at class 0 is to lower input 0 and to raise input 1."""
@@ -56,3 +58,15 @@ def test_without_a_radius_they_are_the_examples(radius: float) -> None:
     assert torch.equal(found, x)
     assert found.data_ptr() != x.data_ptr()
     assert near(x[:0], [], 0.1).shape == (0, 2)
+
+
+def test_neighbours_stay_close_and_do_worse() -> None:
+    net, images = classifier(), hard(40, 3)
+    near = adversarial_neighbours(net, images.x, images.y, radius=0.05, generator=torch.Generator().manual_seed(0))
+    assert float((near - images.x).abs().max()) <= 0.05 + 1e-6
+    assert near.min() >= images.x.min()
+    assert near.max() <= images.x.max()
+    before, after = (cross_entropy(net(x), images.y) for x in (images.x, near))
+    assert after > before
+    none = adversarial_neighbours(net, images.x, images.y, radius=0.0, generator=torch.Generator().manual_seed(0))
+    assert (none == images.x).all()

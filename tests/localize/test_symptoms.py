@@ -1,4 +1,4 @@
-"""Spectra of channels by hand: covered forward and backward, by a convolution whose numbers are known."""
+"""Spectra of channels by hand: covered forward and backward; formulas, and gradients of single examples."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
 
 from birdnn.errors import MismatchError
 from birdnn.localize import symptoms
-from birdnn.localize.symptoms import SpectrumExamples, find_symptoms, suspiciousness
+from birdnn.localize.symptoms import SpectrumExamples, _trace_examples, find_symptoms, suspiciousness
 from birdnn.network import Network
 from birdnn.records import FORMULAS, Formula
 from tests.bounds.builders import graph_net
+from tests.classifiers import classifier, quarters
 
 
 def two_channels() -> Network:
@@ -106,3 +108,53 @@ def test_suspiciousness_grows_with_failing_and_falls_with_passing_examples(
 def test_examples_of_both_kinds_are_needed(n_failing: int, n_passing: int) -> None:
     with pytest.raises(MismatchError, match=f"{n_failing} failing, {n_passing} passing"):
         suspiciousness(torch.zeros(1), torch.zeros(1), n_failing, n_passing, "ochiai")
+
+
+def one(failing: float, passing: float, n: int, m: int, formula: str) -> float:
+    return float(suspiciousness(torch.tensor(failing).double(), torch.tensor(passing).double(), n, m, formula))  # type: ignore[arg-type]
+
+
+def test_formulas_by_hand() -> None:
+    assert one(3, 10, 4, 40, "tarantula") == pytest.approx(0.75 / (0.75 + 0.25))
+    # as many passing examples as failing ones: 3 of 4 failing, 1 of 4 passing
+    assert one(3, 10, 4, 40, "ochiai") == pytest.approx(3 / (4 * (3 + 1)) ** 0.5)
+    assert one(2, 10, 4, 40, "tarantula") == pytest.approx(0.5 / (0.5 + 0.25))
+    assert one(2, 10, 4, 40, "ochiai") == pytest.approx(2 / (4 * (2 + 1)) ** 0.5)
+    d = 3**2 / (1 + 1)
+    assert one(3, 10, 4, 40, "dstar") == pytest.approx(d / (1 + d))
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_what_only_failing_examples_cover_is_most_suspicious(formula: str) -> None:
+    values = [
+        one(5, 0, 5, 50, formula),
+        one(5, 25, 5, 50, formula),
+        one(2, 25, 5, 50, formula),
+        one(0, 0, 5, 50, formula),
+    ]
+    assert values == sorted(values, reverse=True)
+    assert 0 == values[-1] < values[0] <= 1
+
+
+def test_gradients_of_single_examples() -> None:
+    net, images = classifier(), quarters(3, 5)
+    nodes = [node for node in net.nodes if node.op == "Conv"]
+    for node, trace in zip(nodes, _trace_examples(net, nodes, images.x, images.y), strict=True):
+        for place in range(3):
+            net.zero_grad()
+            cross_entropy(net(images.x[place : place + 1]), images.y[place : place + 1]).backward()
+            wanted = net.value(node.inputs[1]).grad
+            assert wanted is not None
+            assert torch.allclose(trace.gradient[place], wanted.flatten(1), atol=1e-5), node.name
+
+
+def test_a_channel_that_only_failing_examples_switch_on() -> None:
+    net = classifier()
+    images, bright = quarters(30, 1), quarters(30, 2)
+    node = next(node for node in net.nodes if node.op == "Conv")
+    seen = SpectrumExamples(failing_x=bright.x + 2, failing_y=bright.y, passing_x=images.x, passing_y=images.y)
+    (found,) = find_symptoms(net, [node], seen, "ochiai")
+    assert float(found.forward.max()) == pytest.approx(1 / (1 + 0) ** 0.5, abs=0.2)
+    same = SpectrumExamples(failing_x=images.x, failing_y=images.y, passing_x=images.x, passing_y=images.y)
+    (found,) = find_symptoms(net, [node], same, "ochiai")
+    assert float(found.forward.max()) < 0.8
