@@ -41,9 +41,10 @@ def test_levels_above_what_is_usual_and_below_it() -> None:
     wanted = 1 / (1 + 0.5) ** 0.5
     assert found.node == net.nodes[0]
     assert found.forward.tolist() == [pytest.approx(wanted)] * 2
-    (found,) = find_symptoms(net, net.nodes[:1], seen([2.0], [2.0]), "ochiai")
-    # at the mean itself is not above it
-    assert found.forward.tolist() == [pytest.approx(2**-0.5)] * 2
+    # at the mean itself is not above it: of channel 0 one of two and one of three, of channel 1 none and one are
+    (found,) = find_symptoms(net, net.nodes[:1], seen([2.0, 3.0], [1.0, 2.0, 3.0]), "ochiai")
+    above, below = 0.5 / (0.5 + 1 / 3) ** 0.5, 1 / (1 + 2 / 3) ** 0.5
+    assert found.forward.tolist() == [pytest.approx(above), pytest.approx(below)]
 
 
 def test_steps_that_serve_failing_examples_and_harm_passing_ones() -> None:
