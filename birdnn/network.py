@@ -172,7 +172,8 @@ class Network(nn.Module):
         Any floating type, any device; differentiable in `x` and in the parameters.
 
         Raises:
-            MismatchError: `x` does not have shape (n, n_inputs), or an intervention is for a value that no node makes.
+            MismatchError: `x` does not have shape (n, n_inputs) or a floating type, or an intervention is for a value
+                that no node makes.
         """
         return self.observe(x, (self.output_name,), interventions)[0]
 
@@ -184,6 +185,8 @@ class Network(nn.Module):
         """
         if x.dim() != 2 or x.shape[1] != self.n_inputs:
             raise MismatchError(f"the network takes inputs of shape (n, {self.n_inputs}), not {tuple(x.shape)}")
+        if not x.is_floating_point():  # weights take the type of the inputs, and 0.125 would be 0
+            raise MismatchError(f"the network takes inputs of a floating type, not {x.dtype}: say x.float()")
         made = self.graph.dependent | {self.output_name}
         if unknown := (set(names) - made) | (set(interventions) - made) | ({self.input_name} & set(interventions)):
             raise MismatchError(f"no node of the network makes the value {min(unknown)!r} from its input")

@@ -287,3 +287,11 @@ def test_values_that_nodes_make_of_constants() -> None:
     assert multiplications(net) == 1 + 12 + 3
     with pytest.raises(KeyError):
         net.shape_of("nothing")
+
+
+def test_integers_are_no_inputs() -> None:
+    """Weights take the type of the inputs: a weight of 0.125 would be 0."""
+    net = network_from_layers([(np.full((1, 2), 0.125), np.zeros(1))])
+    with pytest.raises(MismatchError, match=r"a floating type, not torch.int64: say x.float\(\)"):
+        net(torch.tensor([[1, 2]]))
+    assert net(torch.tensor([[1.0, 2.0]])).item() == 0.375

@@ -52,6 +52,8 @@ def rule(
     'violated'
     """
     if isinstance(domain, tuple | list):
+        if len(domain) != 2:
+            raise SpecError(f"domain: a lower and an upper corner are expected, not {len(domain)} entries")
         lower, upper = (_corner_numbers(side) for side in domain)
         if len(lower) != len(upper):
             raise SpecError(f"domain: corners of {len(lower)} and {len(upper)} numbers")
