@@ -196,8 +196,8 @@ def most_influential(scene: Scene, region: Region) -> tuple[Quantity, Quantity] 
     # one seed for all: the axes of a picture are no random choice
     x = draw_from_region(region, _PROBES, torch.Generator().manual_seed(0)).requires_grad_()
     margin = region.margin(float_network(scene.before)(x))
-    # unused where the margin does not depend on the inputs at all: then the widest inputs are taken
-    (slope,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
+    # where the margin does not depend on the inputs at all, as without rows on outputs, the widest inputs are taken
+    slope = torch.autograd.grad(margin.sum(), x, allow_unused=True)[0] if margin.requires_grad else None
     effect = (slope.abs().mean(0) if slope is not None else torch.zeros_like(widths)) * widths
     # NaN would make the order depend on where it stands
     ranked = sorted(range(len(widths)), key=lambda i: (-float(effect[i].nan_to_num()), -float(widths[i])))
