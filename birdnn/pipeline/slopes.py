@@ -44,13 +44,11 @@ def slope_of(parts: Sequence[Part], prop: Property, *, same: bool) -> Slope | No
     reads_f, reads_g = parts[0].reads, parts[1].reads
     # one coordinate: with two the difference of outputs is a sum of slopes, each times its own t
     apart = [i for i, (p, q) in enumerate(zip(reads_f, reads_g, strict=True)) if p != q]
+    # a variable that stands for two inputs would move the other one as well
     if len(apart) != 1 or len(set(reads_f)) < len(reads_f) or len(set(reads_g)) < len(reads_g):
         return None
     (direction,) = apart
     p, q = reads_f[direction], reads_g[direction]
-    # a variable that stands for another input elsewhere would move that as well
-    if p in reads_g or q in reads_f:
-        return None
     m = parts[0].net.n_outputs
     regions = []
     for region in prop.regions:

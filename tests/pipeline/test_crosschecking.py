@@ -220,7 +220,7 @@ def test_words_of_marabou(said: Callable[..., None], word: str, ours: EngineWord
 
 def test_what_marabou_finds_is_run(said: Callable[..., None]) -> None:
     """In float32 and within the region; a point that then does not violate is a near miss."""
-    said("sat", 0.75 + 1e-12, 1.0 + 1e-9)
+    said("sat", 0.75 + 1e-12, 1.0 + 1e-6)
     hit = answer(inquiry(), "marabou")
     assert hit.answer == "violated"
     assert hit.witness is not None
@@ -275,6 +275,13 @@ def test_a_contradiction_has_all_answers_and_points() -> None:
     assert told == (
         "p: birdnn 1 says proved (some), a 1 says violated (some), b 1 says unknown (some); a at [0.5] -> [4.0]"
     )
+
+
+def test_a_violation_without_a_point_contradicts_no_proof() -> None:
+    """Nobody can tell whether it is one."""
+    bare = replace(said_by("a", "violated"), witness=None)
+    assert disagreement("p", [said_by("birdnn", "proved"), bare]) == ""
+    assert contradicting_witness([said_by("birdnn", "proved"), bare]) is None
 
 
 def test_whose_counterexample_stands_beside_our_proof() -> None:

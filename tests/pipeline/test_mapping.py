@@ -210,7 +210,7 @@ def test_whose_margin_it_is() -> None:
 
 def test_the_counterexample_is_one_of_the_points() -> None:
     """The very input: the place on the line, rounded, might not violate."""
-    x = float(np.float32(0.1)), float(np.float32(0.7))
+    x = float(np.float32(0.1)), float(np.float32(0.7000005))
     net = loaded(([[1e6, 1e6], [-1e6, -1e6]], [-1e6 * sum(x), 1e6 * sum(x)]), ([[1, 1]], [0]))
     start, end = np.array([0.0, 0.6]), np.array([0.3, 0.9])
     drawn = margin_line(scene(net, UNIT), UNIT, start, end, mark=witness(*x))
@@ -271,6 +271,8 @@ def through(lower: Sequence[float], upper: Sequence[float], at: Sequence[float],
         # a corner
         ([2.0, 1.0], ([-0.5, -0.25], [2.5, 1.25])),
         ([1.0, 1.0], ([1.0, -0.25], [1.0, 1.25])),
+        # it leaves the region where the first of its inputs does
+        ([1.25, 1.0], ([0.625, -0.25], [1.375, 1.25])),
     ],
 )
 def test_the_line_through_a_point(at: list[float], ends: tuple[list[float], list[float]]) -> None:

@@ -309,6 +309,10 @@ def test_violations_are_gone_closer_to() -> None:
     assert 0.9 < left < 0.99
     assert 0.9 < bottom < 0.99
     assert right == top == 1.0
+    low = scene(linear([1.0, 1.0, 0.0]), make_property([0.0] * 3, [1.0] * 3, half_space([1.0], 0.01)))
+    left, right, bottom, top = plane(low, (0.0, 0.0, 0.5), view="violations").extent
+    assert left == bottom == 0.0
+    assert 0.01 < right < 0.1
     safe = scene(linear([1.0, 1.0, -1.0]), prop)
     assert plane(safe, (1.0, 1.0, 0.0), view="violations").extent[0] > 0.9
     assert plane(safe, (1.0, 1.0, 1.0), view="violations").extent == (0.0, 1.0, 0.0, 1.0)
