@@ -109,10 +109,10 @@ def test_without_a_convolution_to_replace_no_block_is_repaired(tmp_path: Path) -
 
 def test_the_greatest_score_decides(tmp_path: Path) -> None:
     path = tmp_path / "e.npz"
-    np.savez(path, x=np.array([[1, 0], [0, 1], [3, 2], [2, 3]], np.float32), y=np.array([0, 0, 1, 1]))
+    np.savez(path, x=np.array([[1, 0], [0, 1], [3, 2], [2, 3]], np.float32), y=np.array([0, 0, 0, 1]))
     found, record, right = load_examples(path, linear([1.0, 0.0], [0.0, 1.0]).net, "validation")
-    assert right.tolist() == [True, False, False, True]
-    assert (record.role, record.n, record.failing, record.sha256) == ("validation", 4, 2, found.sha256)
+    assert right.tolist() == [True, False, True, True]
+    assert (record.role, record.n, record.failing, record.sha256) == ("validation", 4, 1, found.sha256)
     assert record.path == str(path.resolve())
     with pytest.raises(FormatError, match=r"none\.npz"):
         load_examples(tmp_path / "none.npz", linear([1.0, 0.0], [0.0, 1.0]).net, "test")

@@ -112,10 +112,12 @@ def test_an_nnet_file_is_run_by_two_engines(tmp_path: Path) -> None:
     assert loaded.path == (tmp_path / "n.nnet").resolve()
 
 
-def test_an_onnx_file_is_run_as_it_is(tmp_path: Path) -> None:
+def test_an_onnx_file_is_run_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "n.onnx"
     path.write_bytes(layers_to_onnx([(2 * np.eye(2), np.ones(2))]))
-    loaded = load_network(path)
+    monkeypatch.chdir(tmp_path)
+    loaded = load_network(Path("n.onnx"))
+    assert loaded.path == path
     assert [replay.name for replay in loaded.replays] == ["onnxruntime"]
     assert model_bytes(loaded) == path.read_bytes()
     assert loaded.replays[0](np.array([1.0, -1.0], np.float32)).reshape(-1).tolist() == [3.0, -1.0]
@@ -160,6 +162,12 @@ def test_inputs_that_are_run_beside_their_range_are_told(tmp_path: Path) -> None
     )
     (narrow,) = small(tmp_path, [("0.1", "0.100000001"), ("0.0", "1.0")]).notes
     assert "input 0 lies in [0.10000000000000001, 0.10000000100000001], where no float32 is" in narrow
+
+
+def test_of_several_regions_the_first_is_told_of(tmp_path: Path) -> None:
+    cases = "(or (= X_0 0.1) (= X_0 0.3))"
+    (note,) = small(tmp_path, [("0.0", "1.0")] * 2, unsafe=f"(and {cases} (<= Y_0 0.0))").notes
+    assert note == "p: input 0 is fixed at 0.1, where no float32 is: it is run at 0.100000001."
 
 
 def test_inputs_that_cannot_be_run_are_told(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.formats.relation_text import monotone_query, steepness_query
 from birdnn.network import Network
 from birdnn.pipeline import relating
-from birdnn.pipeline.relating import falsify_related, verify_related
+from birdnn.pipeline.relating import JointReplay, falsify_related, verify_related
 from birdnn.records import Proved, Unknown, VerifyOutcome, VerifySettings, Violated, Witness
 from birdnn.verify import SearchSettings
 from tests.queries import apart, query, same
@@ -310,3 +310,83 @@ def test_numbers_beside_the_file_make_another_network(tmp_path: Path) -> None:
     path.write_text(text.replace("(equal-to f)", "(isomorphic-to f)"))
     verdict = verify_related(files, [path], settings=VerifySettings(timeout_s=20)).verdicts[0].verdict
     assert isinstance(verdict, Violated)
+
+
+def test_files_of_a_query_are_run_each_by_itself() -> None:
+    """At the variables that each of them reads, in its own order; engines are named once."""
+
+    class Sum:
+        name = "engine"
+
+        def __call__(self, x: np.ndarray) -> np.ndarray:
+            return np.array([[x[0], 10 * x[1]]])
+
+    class Other(Sum):
+        name = "other"
+
+    both = JointReplay(((Sum(), (0, 2)), (Sum(), (2, 1))))
+    assert both.name == "engine"
+    assert both(np.array([1, 2, 3], np.float32)).tolist() == [1, 30, 3, 20]
+    assert JointReplay(((Sum(), (0, 1)), (Other(), (0, 1)))).name == "engine and other"
+
+
+def test_inputs_of_a_counterexample_are_those_of_each_network(tmp_path: Path) -> None:
+    """Variables that both read stand twice, one network's inputs behind the other's; so do outputs."""
+    one, two = (network_from_layers([(w * np.eye(2), np.zeros(2))]) for w in (1.0, 2.0))
+    crossed = ["(== X_f[0] X_g[1])", "(== X_f[1] X_g[0])"]
+    outcome = decided(tmp_path, {"f": one, "g": two}, query(2, 2, *crossed, "(>= Y_g[0] 1.5)"))
+    (answer,) = outcome.verdicts
+    assert isinstance(answer.verdict, Violated)
+    x, y = answer.verdict.witness.x, answer.verdict.witness.y
+    assert (x[2], x[3]) == (x[1], x[0])
+    assert y == (x[0], x[1], 2 * x[2], 2 * x[3])
+    assert any("inputs are those of f, then those of g, and so are outputs" in note for note in outcome.notes)
+    assert [(file.name, Path(file.path).name) for file in outcome.networks] == [("f", "f.onnx"), ("g", "g.onnx")]
+    assert outcome.settings.semantics == "real"
+
+
+@pytest.mark.parametrize(
+    ("assertions", "settings", "told"),
+    [
+        (["(>= Y_f[0] 50.0)"], {"semantics": "float32"}, "executions are bounded each by itself"),
+        (["(>= (* 0.1 Y_f[0]) (+ Y_g[0] 50.0))"], {}, "it has coefficients that float64 does not hold"),
+        (["(>= (+ Y_f[0] X_f[0]) 50.0)"], {}, "inputs are related by more than equality"),
+        (["(>= Y_f[0] (+ Y_g[0] 50.0))"], {}, ""),
+    ],
+)
+def test_how_outputs_are_bounded_is_told(
+    tmp_path: Path, assertions: list[str], settings: dict[str, object], told: str
+) -> None:
+    """Where that is not by their difference; not where nothing is to be proved."""
+    net, text = network_from_layers(layers(1, (2, 4, 1))), query(2, 1, *same(2), *assertions)
+    outcome = decided(tmp_path, {"f": net, "g": net}, text, **settings)
+    assert isinstance(outcome.verdicts[0].verdict, Proved)
+    said = [note for note in outcome.notes if note.startswith("q: ")]
+    assert (len(said), told in "".join(said)) == (bool(told), True)
+    files = {name: tmp_path / f"{name}.onnx" for name in "fg"}
+    asked = VerifySettings(timeout_s=1.0, **settings)  # type: ignore[arg-type]
+    sought = falsify_related(files, [tmp_path / "q.vnnlib"], settings=asked)
+    assert not [note for note in sought.notes if note.startswith("q: ")]
+
+
+def test_questions_about_networks_without_time_are_not_begun(tmp_path: Path) -> None:
+    net = network_from_layers(layers(1, (2, 4, 1)))
+    outcome = decided(tmp_path, {"f": net, "g": net}, query(2, 1, *same(2), apart(1, 1e-9)), timeout_s=0)
+    verdict = outcome.verdicts[0].verdict
+    assert isinstance(verdict, Unknown)
+    assert (verdict.reason, verdict.boxes) == ("timeout", 0)
+
+
+def test_what_leaves_no_certificate_says_why(tmp_path: Path) -> None:
+    """And the verdict stands; nothing is written."""
+    net, out = network_from_layers(layers(1, (2, 4, 1))), tmp_path / "c.certificate.json.gz"
+    for assertions, settings, why in (
+        (["(>= Y_f[0] 50.0)"], {"semantics": "float32"}, "of queries about executions there is none"),
+        (["(>= X_f[0] 5.0)", "(>= Y_f[0] 50.0)"], {}, "the checker takes no property that is vacuous"),
+        (["(>= (* 0.1 Y_f[0]) (+ Y_g[0] 50.0))"], {}, "it was proved by each network by itself"),
+    ):
+        text = query(2, 1, *same(2), *assertions)
+        outcome = decided(tmp_path, {"f": net, "g": net}, text, certificate=out, **settings)
+        assert outcome.verdicts[0].proved
+        assert any(f"No certificate speaks about q: {why}" in note for note in outcome.notes), outcome.notes
+        assert (outcome.certificate, out.exists()) == (None, False)
