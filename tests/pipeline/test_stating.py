@@ -16,7 +16,7 @@ from birdnn.meaning import meaning_of
 from birdnn.pipeline.stating import restate_property, state_relation, state_rule, told_property
 from birdnn.records import RelationRequest, RuleRequest
 from birdnn.spec import Polytope, Property, Region, Row
-from tests.pipeline.suites import Small, property_text, write_suite
+from tests.pipeline.suites import Small, property_text, write_network, write_suite
 
 HALF = "(<= X_0 0.5)"
 
@@ -207,6 +207,17 @@ def test_two_networks_at_one_input(relation: Callable[..., tuple[str, int]]) -> 
         assert found.reads[0] == found.reads[1]
         assert found.prop.violated([0.5, 1.0], y) == broken, asked
         assert found.prop.regions[0].exact_upper == (1, 2)
+
+
+def test_which_decision_is_the_same(tmp_path: Path) -> None:
+    """Of three outputs the greatest stays, and the least does not."""
+    net = write_network(tmp_path / "three.onnx", ([[1], [1], [1]], [0, 0, 0]))
+    for decides, broken in (("greatest", False), ("least", True)):
+        text, _ = state_relation(RelationRequest(net=net, same_decision=decides, domain="x0 in [0, 1]"))  # type: ignore[arg-type]
+        query = query_in_text(text, "")
+        assert query is not None
+        found = relation_of_query(query, text=text)
+        assert found.prop.violated([0.5], [0.0, 1.0, 2.0, 1.0, 0.0, 2.0]) == broken
 
 
 @pytest.mark.parametrize(
