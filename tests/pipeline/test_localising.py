@@ -72,7 +72,7 @@ def test_alike_points_count_once(net: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.vnnlib"
     names = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))
     box = "(assert (>= X_0 2.0))(assert (<= X_0 2.0000003))(assert (= X_1 0.5))"
-    path.write_text(f"{names}{box}(assert (>= Y_0 2.0000001))")
+    path.write_text(f"{names}{box}(assert (>= Y_0 2.0000002))")
     found = answer(net, path)
     assert (found.uniform, found.distinct, found.checks) == (1, 1, ())
     assert found.top[0].neuron == 0
