@@ -35,6 +35,19 @@ def asked(net: Path, *props: Path, watch: Any = None, **settings: Any) -> Verify
     return verify_files(net, props, settings=VerifySettings(**settings), watch=watch)
 
 
+class Listener:
+    """Hears what is done, and stops once that is told."""
+
+    def __init__(self, end: str = "") -> None:
+        self.end, self.told = end, list[str]()
+
+    def update(self, news: Progress) -> None:
+        self.told.append(news.phase)
+
+    def stopped(self) -> bool:
+        return self.end in self.told
+
+
 # --- limits and settings
 
 
@@ -92,7 +105,10 @@ def test_each_property_has_its_verdict_in_the_order_asked(net: Path, tmp_path: P
     """Those of one file are one, under each of its names; the search is counted once."""
     holds, broken = prop(tmp_path, "(>= Y_0 2.0)", "holds"), prop(tmp_path, "(>= Y_0 0.5)", "broken")
     copy = prop(tmp_path / "below", "(>= Y_0 2.0)", "copy")
-    found = asked(net, holds, broken, holds, copy)
+    watch = Listener()
+    found = asked(net, holds, broken, holds, copy, watch=watch)
+    searches = [phase for phase in watch.told if phase.startswith("looking for")]
+    assert searches == [f"looking for a counterexample to {name}" for name in ("holds", "broken")]
     assert [(v.name, v.outcome, Path(v.path)) for v in found.verdicts] == [
         ("holds", "proved", holds),
         ("broken", "violated", broken),
@@ -115,19 +131,7 @@ def test_questions_without_time_are_not_begun(net: Path, tmp_path: Path) -> None
 
 
 def test_what_a_user_stops_is_interrupted_from_there_on(net: Path, tmp_path: Path) -> None:
-    class Impatient:
-        """Stops at the second property."""
-
-        def __init__(self) -> None:
-            self.told: list[str] = []
-
-        def update(self, news: Progress) -> None:
-            self.told.append(news.phase)
-
-        def stopped(self) -> bool:
-            return "looking for a counterexample to two" in self.told
-
-    watch = Impatient()
+    watch = Listener("looking for a counterexample to two")
     props = [prop(tmp_path, f"(>= Y_0 {bound})", name) for name, bound in (("one", 0.5), ("two", 3.0), ("three", 4.0))]
     first, _, last = asked(net, *props, watch=watch).verdicts
     assert (first.outcome, last.reason) == ("violated", "interrupted")
