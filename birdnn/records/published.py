@@ -135,7 +135,7 @@ _DIGITS = 40
 def exact_text(value: Fraction) -> str:
     """A number as text that says it exactly: a decimal where a short one does, else a fraction.
 
-    >>> exact(Fraction(-1, 8)), exact(Fraction(1, 3))
+    >>> exact_text(Fraction(-1, 8)), exact_text(Fraction(1, 3))
     ('-0.125', '1/3')
     """
     # The division rounds where no short decimal does; whether it did is what the comparison below tells.

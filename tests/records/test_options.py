@@ -1,0 +1,99 @@
+"""Which options count beside which others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from birdnn.records.options import RULES, first_objection, rule_in_words
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "beside", "missing"),
+    [
+        ("prefer", "outputs", {"method": "auto"}, {"method": "retrain"}),
+        ("prefer", "outputs", {}, {"method": "finetune"}),
+        ("optimiser", "lp", {"method": "finetune"}, {}),
+        ("top", 3, {"method": "finetune", "optimiser": "pso"}, {"method": "finetune", "optimiser": "lp"}),
+        ("alpha", 0.0, {"method": "finetune", "optimiser": "cmaes"}, {"method": "finetune"}),
+        ("pairing", "input", {}, {"method": "finetune"}),
+        ("pairing", "input", {"method": "retrain"}, {"method": "blocks"}),
+        ("points_tolerance", 0.1, {"points": ("p.npz",)}, {}),
+        ("points_radius", 0.1, {"points": ("p.npz",)}, {"points": ()}),
+        ("as_name", "N1,1", {"suite": "acasxu"}, {"suite": None}),
+        ("crosscheck_timeout_s", 5.0, {"crosscheck": ("onnxruntime",)}, {"crosscheck": []}),
+        ("min_agreement", 0.0, {"method": "retrain"}, {"method": "blocks"}),
+        ("samples", 0, {}, {"method": "blocks"}),
+    ],
+)
+def test_an_option_of_a_repair_counts_beside_others(
+    option: str, value: object, beside: dict[str, Any], missing: dict[str, Any]
+) -> None:
+    """0 was said; None and what is empty were not."""
+    assert first_objection("repair", {option: value, **beside}) is None
+    found = first_objection("repair", {option: value, **missing})
+    assert found is not None
+    assert found[0] == option
+
+
+@pytest.mark.parametrize("nothing", [None, False, (), []])
+def test_what_was_not_said_is_no_objection(nothing: object) -> None:
+    every = {option for rules in RULES.values() for rule in rules for option in rule.options}
+    for command in RULES:
+        assert first_objection(command, dict.fromkeys(every, nothing) | {"method": "blocks"}) is None
+
+
+@pytest.mark.parametrize("command", ["estimate", "localize", "compare", "plot", "repair"])
+def test_a_network_of_a_suite_needs_the_suite(command: str) -> None:
+    told = "names a network of a suite: say which with {suite}"
+    assert first_objection(command, {"as_name": "N1,1"}) == ("as_name", told)
+    assert first_objection(command, {"as_name": "N1,1", "suite": "acasxu"}) is None
+
+
+def test_of_a_repair_by_blocks_that_is_the_reason() -> None:
+    """Before what a single option lacks besides, here the engines."""
+    said = {"method": "blocks", "crosscheck_timeout_s": 5.0}
+    assert first_objection("repair", said) == ("crosscheck_timeout_s", "is no option of {method=blocks}")
+    assert first_objection("verify", said) == (
+        "crosscheck_timeout_s",
+        "is the limit of engines: say which with {crosscheck}",
+    )
+
+
+def test_the_order_of_the_rules_decides_and_not_that_of_the_options() -> None:
+    said = {"pairing": "input", "optimiser": "lp", "method": "blocks"}
+    assert first_objection("repair", said) == ("optimiser", "is an option of {method=finetune}")
+
+
+def test_what_was_said_for_several_commands_is_excused() -> None:
+    said = {"prefer": "outputs", "pairing": "input", "method": "finetune"}
+    assert first_objection("repair", said, excused={"prefer"}) == ("pairing", "is an option of {method=retrain}")
+    assert first_objection("repair", said, excused=["prefer", "pairing"]) is None
+
+
+def test_a_command_without_rules_objects_to_nothing() -> None:
+    assert first_objection("falsify", {"as_name": "N1,1"}) is None
+
+
+def test_a_rule_writes_options_as_they_were_said() -> None:
+    def shell(name: str, value: str) -> str:
+        return f"--{name} {value}".strip()
+
+    assert rule_in_words("is one of {method=finetune} with {optimiser=pso}", shell) == (
+        "is one of --method finetune with --optimiser pso"
+    )
+    assert rule_in_words("say which with {suite}, {braces} kept, { } not", shell) == (
+        "say which with --suite, --braces kept, { } not"
+    )
+
+
+def test_each_rule_names_options_only() -> None:
+    """What is written into its words are an option and, where it has one, a value that the rule is content with."""
+    for rules in RULES.values():
+        for rule in rules:
+            named: list[tuple[str, str]] = []
+            rule_in_words(rule.told, lambda name, value, named=named: named.append((name, value)) or "")
+            said = {name: value or "something" for name, value in named}
+            assert said
+            assert rule.counts(said) or rule.told.startswith("is no option")
