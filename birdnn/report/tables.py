@@ -52,7 +52,9 @@ def duration_text(value: float) -> str:
 
 def size_text(size: float) -> str:
     """A number of bytes as people read it: ``83 kB``, ``0.12 MB``."""
-    return f"{size / 1e6:.2g} MB" if size >= 100_000 else f"{size / 1e3:.2g} kB"
+    # What rounds to a hundred of one unit is told in the next, and whole: `.2g` writes 1e+02.
+    value, unit = (size / 1e6, "MB") if size >= 99_500 else (size / 1e3, "kB")
+    return f"{value:,.0f} {unit}" if value >= 99.5 else f"{value:.2g} {unit}"
 
 
 def file_line(name: str, path: str, more: str = "") -> Text:

