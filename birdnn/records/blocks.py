@@ -204,12 +204,20 @@ class BlockRequest:
 @publishes("AccuracyModel", "share right n repaired broken")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Right examples of one file."""
+    """Right examples of one file.
+
+    Raises:
+        ValueError: there was none to count.
+    """
 
     right: int
     repaired: Annotated[int, Said("Wrong before, right now.")]
     broken: Annotated[int, Said("Right before, wrong now.")]
     n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError("a share of right examples is of one at least")
 
     @property
     def share(self) -> float:

@@ -180,7 +180,11 @@ class Mark:
 @publishes("MapPanelModel", "title net net_sha256 decisions unsafe unsafe_cells region_cells boxes")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapPanel:
-    """One network over the plane."""
+    """One network over the plane.
+
+    Raises:
+        ValueError: its two grids are of different shapes.
+    """
 
     title: PanelTitle
     net: str
@@ -192,6 +196,10 @@ class MapPanel:
     boxes: Annotated[ShownBoxes | None, Said("Of a recorded proof about this network; null where there is none.")] = (
         None
     )
+
+    def __post_init__(self) -> None:
+        if (self.decisions.rows, self.decisions.columns) != (self.unsafe.rows, self.unsafe.columns):
+            raise ValueError("decisions and violations are of different numbers of cells")
 
     @property
     def unsafe_share(self) -> float:
@@ -212,6 +220,9 @@ class AdvisoryMap:
 
     In the geometry `encounter` the first input is a distance, the second a bearing (radians, counterclockwise from
     ownship's heading); cells are squares of downrange ``x cos y`` by crossrange ``x sin y``.
+
+    Raises:
+        ValueError: a cell decides for an output that has no name.
     """
 
     property: str | None
@@ -235,6 +246,12 @@ class AdvisoryMap:
     marks: tuple[Mark, ...]
     panels: Annotated[tuple[MapPanel, ...], Said(least=1, most=2)]
 
+    def __post_init__(self) -> None:
+        for panel in self.panels:
+            cells = panel.decisions.array()
+            if cells[cells != NO_CELL].max(initial=-1) >= len(self.outputs):
+                raise ValueError(f"a cell decides for an output beyond the {len(self.outputs)} that have names")
+
 
 @publishes("LinePanelModel", "title net net_sha256 margins")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +273,8 @@ class MarginLine:
     """A property's margin along a straight line between two inputs.
 
     Raises:
-        ValueError: its ends are those of different networks, or the input along which it runs is none of theirs.
+        ValueError: its ends are those of different networks, the input along which it runs is none of theirs, or there
+            is not one margin for each position.
     """
 
     property: str
@@ -280,3 +298,5 @@ class MarginLine:
         # A negative index would name another input without an error.
         if len(sizes) > 1 or not (self.along is None or 0 <= self.along < len(self.inputs)):
             raise ValueError("the ends of a line do not fit its inputs")
+        if any(panel.margins.count != self.positions.count for panel in self.panels):
+            raise ValueError("there is not one margin for each position of a line")

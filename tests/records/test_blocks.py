@@ -49,6 +49,9 @@ def test_a_neuron_is_as_suspicious_as_both_passes_say() -> None:
 
 def test_a_share_is_of_all_examples() -> None:
     assert Accuracy(right=3, repaired=1, broken=0, n=12).share == 0.25
+    for n in (0, -1):
+        with pytest.raises(ValueError, match="of one at least"):
+            Accuracy(right=0, repaired=0, broken=0, n=n)
 
 
 def less(found: Any, role: str) -> dict[str, Accuracy]:

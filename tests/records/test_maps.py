@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from birdnn.records import NO_CELL, Grid, Series, ShownBoxes
 from birdnn.records.maps import pack_numbers, unpack_numbers
-from tests.report.maps import corner, line, panel, stripes
+from tests.report.maps import corner, line, panel, plain, stripes
 
 CELLS = st.lists(st.integers(0, NO_CELL), min_size=6, max_size=6)
 
@@ -110,3 +110,30 @@ def test_the_ends_of_a_line_are_inputs_of_one_network(changes: dict[str, Any]) -
 def test_a_line_may_run_along_each_of_its_inputs() -> None:
     assert [line(along=place).along for place in (None, 0, 1)] == [None, 0, 1]
     assert replace(line(), mark=None).mark is None
+
+
+def test_each_position_of_a_line_has_a_margin() -> None:
+    """A file with more or fewer was read, and failed when it was drawn."""
+    made = line()
+    for count in (1, 4, 6):
+        other = replace(made.panels[1], margins=Series.of(np.zeros(count)))
+        with pytest.raises(ValueError, match="not one margin for each position"):
+            line(panels=(made.panels[0], other))
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (20, 29), (1, 1)])
+def test_both_grids_of_a_panel_are_of_one_shape(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="of different numbers of cells"):
+        panel("", stripes(5), np.zeros(shape, dtype=np.int64))
+
+
+def test_each_cell_decides_for_an_output_that_has_a_name() -> None:
+    """Or for none, outside of the domain."""
+    cells = stripes(5)
+    cells[0, 0] = NO_CELL
+    plain(panel("", cells, np.zeros_like(cells)))
+    cells[1, 1] = 5
+    with pytest.raises(ValueError, match="an output beyond the 5 that have names"):
+        plain(panel("before", stripes(5), np.zeros_like(cells)), panel("after", cells, np.zeros_like(cells)))
+    nowhere = np.full_like(cells, NO_CELL)
+    plain(panel("", nowhere, np.zeros_like(cells)))

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -17,6 +18,7 @@ from birdnn.records import (
     ExampleRepair,
     PropertyRepair,
     RepairOutcome,
+    Series,
     Unknown,
     Verdict,
     worst_verdict,
@@ -25,7 +27,7 @@ from birdnn.report.publish import MisreadError, dumps, json_document, record_fro
 from birdnn.report.schemas import schemas
 from birdnn.report.witnesses import counterexample_text
 from tests.report.block_outcomes import block_outcome, nothing_found
-from tests.report.maps import plain
+from tests.report.maps import line, plain
 from tests.report.outcomes import AROUND, LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
 from tests.report.pages import outcome
 
@@ -203,3 +205,22 @@ def test_what_an_earlier_version_wrote_reads_back() -> None:
     again = record_from(RepairOutcome, content)
     assert isinstance(again, PropertyRepair)
     assert (again.behaviour, again.behaviour_kept, again.inputs) == ((), None, ())
+
+
+def test_what_would_fail_when_it_is_drawn_is_refused_when_it_is_read() -> None:
+    """It ended in an internal error: margins at other positions, decisions for outputs without names, no examples."""
+    content = json.loads(dumps(outcome(maps=(plain(),), lines=(line(),))))
+    content["lines"][0]["panels"][1]["margins"] = json_document(Series.of(np.ones(9)))
+    with pytest.raises(MisreadError, match="one margin for each position") as caught:
+        record_from(RepairOutcome, content)
+    assert caught.value.place == ("lines", 0)
+    content = json.loads(dumps(outcome(maps=(plain(),))))
+    content["maps"][0]["outputs"] = ["COC"]
+    with pytest.raises(MisreadError, match="beyond the 1 that have names") as caught:
+        record_from(RepairOutcome, content)
+    assert caught.value.place == ("maps", 0)
+    content = json.loads(dumps(block_outcome()))
+    content["blocks"]["methods"][1]["accuracy"]["test"]["n"] = 0
+    with pytest.raises(MisreadError, match="one at least") as caught:
+        record_from(RepairOutcome, content)
+    assert caught.value.place == ("blocks", "methods", 1, "accuracy", "test")
