@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+from pydantic import ValidationError
 
 from birdnn.records.published import CommandLine, OrNull, Said, Written, publishes
-from birdnn.report.publish import dumps, json_document, model_of, write_record
+from birdnn.report.publish import MisreadError, dumps, json_document, model_of, record_from, write_record
 
 
 @publishes("InnerModel", "share count")
@@ -213,3 +214,139 @@ def test_a_record_goes_through_the_writer_in_one_piece() -> None:
     written: list[tuple[Path, bytes]] = []
     write_record(Outer(), Path("x.json"), lambda path, data: written.append((path, data)), headline="")
     assert [(path, data[-2:]) for path, data in written] == [(Path("x.json"), b"}\n")]
+
+
+@publishes("PlaceModel", "name at")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Of which negative ones are refused by itself."""
+
+    name: str
+    at: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if any(value < 0 for value in self.at):
+            raise ValueError("a place is negative")
+
+
+@publishes(
+    "WholeReport", "command=request.command seed=request.seed places by_name corner exact none double", report=True
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """Everything that can be read back."""
+
+    request: Request = Request()
+    places: Annotated[tuple[Place, ...], Said(least=1, most=2)] = (Place(name="a", at=(1, 2)),)
+    by_name: Mapping[str, Place] = field(default_factory=dict)
+    corner: tuple[float, float] = (0.0, 1.0)
+    exact: tuple[Fraction, ...] = (Fraction(1, 3), Fraction("0.1"))
+    none: Annotated[Place | None, Said(absent=None)] = None
+
+    @property
+    def double(self) -> int:
+        """Made again when it is read."""
+        return 2 * self.request.seed
+
+
+def test_what_was_written_reads_back() -> None:
+    """A part of which only fields are published is made anew from them; what a property says is not read."""
+    request = Request(command=("birdnn", "it's"), seed=3)
+    made = Whole(request=request, by_name={"x": Place(name="b", at=())}, none=Place(name="c", at=(0,)))
+    for whole in (made, Whole()):
+        assert record_from(Whole, json.loads(dumps(whole))) == whole
+    assert record_from(Whole, json_document(made) | {"double": 99}).double == 6
+
+
+def test_what_is_absent_is_what_it_says() -> None:
+    content = json_document(Whole())
+    del content["none"]
+    assert record_from(Whole, content) == Whole()
+    del content["corner"]
+    with pytest.raises(ValidationError, match="corner"):
+        record_from(Whole, content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"corner": [0.0]}, ("corner",)),
+        ({"corner": [0.0, 1.0, 2.0]}, ("corner",)),
+        ({"places": []}, ("places",)),
+        ({"places": [{"name": "a", "at": []}] * 3}, ("places",)),
+        ({"places": [{"name": "a", "at": [], "more": 1}]}, ("places", 0, "more")),
+        ({"corner": [0.0, math.inf]}, ("corner", 1)),
+        ({"corner": [0.0, math.nan]}, ("corner", 1)),
+        ({"exact": ["0.5", "1e5"]}, ("exact", 1)),
+        ({"exact": ["1/0"]}, ("exact", 0)),
+        ({"exact": ["9" * 1001]}, ("exact", 0)),
+        ({"exact": [0.5]}, ("exact", 0)),
+        ({"schema_version": 2}, ("schema_version",)),
+        ({"tool": "another"}, ("tool",)),
+    ],
+)
+def test_another_form_is_refused_with_its_place(changes: dict[str, object], place: tuple[str | int, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        record_from(Whole, json_document(Whole()) | changes)
+    assert caught.value.errors()[0]["loc"] == place
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"places": [{"name": "a", "at": [1]}, {"name": "b", "at": [-1]}]}, ("places", 1)),
+        ({"by_name": {"x": {"name": "a", "at": [-1]}}}, ("by_name", "x")),
+        ({"none": {"name": "a", "at": [-1]}}, ("none",)),
+        ({"command": "birdnn 'open"}, ("command",)),
+    ],
+)
+def test_what_contradicts_itself_is_refused_with_its_place(
+    changes: dict[str, object], place: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(MisreadError) as caught:
+        record_from(Whole, json_document(Whole()) | changes)
+    assert caught.value.place == place
+    assert caught.value.problem in ("a place is negative", "No closing quotation")
+
+
+@publishes("EitherModel", "value")
+@dataclass(frozen=True)
+class EitherOne:
+    """A value of two kinds that have forms of their own."""
+
+    value: Place | Other = Other()
+
+
+def test_what_json_does_not_tell_apart_is_not_read() -> None:
+    content = json_document(EitherOne())
+    assert content == {"value": {"kind": "other"}}
+    with pytest.raises(TypeError, match=r"which of .* a value is cannot be read"):
+        record_from(EitherOne, content)
+
+
+@publishes("MixedModel", "value")
+@dataclass(frozen=True)
+class Mixed:
+    """Of types that the value does not tell apart when it is written."""
+
+    value: int | str = 1
+
+
+def test_which_of_two_types_is_written_has_to_be_told() -> None:
+    with pytest.raises(TypeError, match="a value is cannot be told"):
+        json_document(Mixed())
+
+
+@publishes("OneWayModel", "value")
+@dataclass(frozen=True)
+class OneWay:
+    """Written, never read."""
+
+    value: Annotated[complex, Written(str, str)] = 1j
+
+
+def test_what_has_no_way_back_is_not_read() -> None:
+    content = json_document(OneWay())
+    assert content == {"value": "1j"}
+    with pytest.raises(TypeError, match="is never read"):
+        record_from(OneWay, content)
