@@ -297,6 +297,13 @@ def test_of_as_many_as_possible_enough_that_is_kept_comes_before_the_count(tmp_p
         assert found.results[1] == ("passed over" if folder == "worse" else found.results[1])
 
 
+@pytest.mark.parametrize("shifts", [(-2.0, 0.0), (0.0, -2.0)])
+def test_who_is_too_far_is_worse_than_who_is_refuted(tmp_path: Path, shifts: tuple[float, float]) -> None:
+    found = search(tmp_path, *([each] for each in shifts), max_difference=1.0).run()
+    assert sorted(found.results) == ["too far", "violated"]
+    assert found.shift == 0.0
+
+
 def test_who_is_too_far_is_not_proved_and_who_says_the_same_again_is_not_asked_again(tmp_path: Path) -> None:
     found = search(tmp_path, [-2.0, -2.0, -2.0], [-0.75], keeps=(kept(),), max_difference=1.0).run()
     assert found.results == ["too far", "too far", "proved"]

@@ -84,6 +84,7 @@ def test_what_takes_no_time_is_affordable_whatever_it_counts() -> None:
 def test_a_limit_counts_from_now_where_nobody_says_since_when() -> None:
     assert remaining_limit(None) == math.inf
     assert remaining_limit(0.0) == 0.0
+    assert remaining_limit(1e-9, 0.0) == 0.0
     assert remaining_limit(5.0, time.monotonic() + 1.0) > 5.0
 
 

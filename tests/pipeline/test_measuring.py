@@ -138,19 +138,19 @@ def test_the_choice_goes_by_the_worst_drawdown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "domain", "before"),
+    ("point", "domain", "bound", "before"),
     [
-        (1.0, None, 0.75),  # of [0.5, 1.5] all but the last quarter is below 1.25
-        (1.0, (0.0, 1.25), 1.0),  # [0.5, 1.25]
-        (1.0, (1.0, 2.0), 0.5),  # [1, 1.5]
-        (2.0, (0.0, 1.0), 0.0),  # [1.5, 2]: a point beyond the domain is its own neighbour
-        (-2.0, (0.0, 1.0), 1.0),
+        (1.0, None, 1.25, 0.75),  # of [0.5, 1.5] all but the last quarter is below 1.25
+        (1.0, (0.0, 1.25), 1.25, 1.0),  # [0.5, 1.25]
+        (1.0, (1.0, 2.0), 1.25, 0.5),  # [1, 1.5]
+        (2.0, (0.0, 1.0), 1.75, 0.5),  # [1.5, 2]: a point beyond the domain is its own neighbour
+        (-2.0, (0.0, 1.0), -1.75, 0.5),
     ],
 )
 def test_neighbours_lie_around_the_point_and_in_the_domain(
-    tmp_path: Path, point: float, domain: tuple[float, float] | None, before: float
+    tmp_path: Path, point: float, domain: tuple[float, float] | None, bound: float, before: float
 ) -> None:
-    prop = above(1.25, lower=point, upper=point)
+    prop = above(bound, lower=point, upper=point)
     subject = Points(prop=prop, path="points", text="", role="goal", radius=0.5)
     corners = None if domain is None else tuple(torch.tensor([each]).double() for each in domain)
     case = replace(case_of(identity(tmp_path, 0.0), subject), corners=corners)
