@@ -30,17 +30,15 @@ def _rules_spoken_for(prop: Property) -> Iterator[Decision]:
     if prop.relational:  # what its rows compare outputs with are inputs
         return
     for region in prop.regions:
-        polytopes = [polytope for polytope in region.unsafe if polytope.rows]
         if prop.n_outputs == 2:
-            if any(_compared_outputs(row) is not None for polytope in polytopes for row in polytope.rows):
+            if any(_compared_outputs(row) is not None for polytope in region.unsafe for row in polytope.rows):
                 yield "argmax"
             continue
-        # one row alone compares two outputs, and says nothing of who wins over all
-        for polytope in polytopes:
-            if len(polytope.rows) > 1 and (sign := _star_direction(polytope.rows)):
+        for polytope in region.unsafe:
+            if sign := _star_direction(polytope.rows):
                 yield "argmin" if sign > 0 else "argmax"
         # one by one: together they ban all but one winner, so that the signs mean the other rule
-        if sign := _star_direction(_single_rows(polytopes)):
+        if sign := _star_direction(_single_rows(region.unsafe)):
             yield "argmax" if sign > 0 else "argmin"
 
 
@@ -62,7 +60,7 @@ def _star_direction(rows: Sequence[Row]) -> int:
     """1 where each row says that one output is at most another one, different ones; -1: at least; 0: neither."""
     pairs = [_compared_outputs(row) for row in rows]
     known = {pair for pair in pairs if pair is not None}
-    # as a set: the same row twice is one comparison
+    # as a set: the same row twice is one comparison, and one says nothing of who wins over all
     if None in pairs or len(known) < 2:
         return 0
     if len({i for i, _ in known}) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from birdnn.pipeline.clock import remaining_limit
@@ -153,7 +152,7 @@ class RepairSettings:
         """Seconds that a repair has: of the request's limit, since ``began``, without what is left to the page."""
         timeout = remaining_limit(request.timeout_s, began)
         # whoever makes the page of this result has to hold the limit too
-        return timeout - self.page_of(timeout) if request.report and math.isfinite(timeout) else timeout
+        return timeout - self.page_of(timeout) if request.report else timeout
 
     def page_of(self, timeout_s: float) -> float:
         """Seconds of a limit that are left to the page: drawing takes its time however short the limit is."""

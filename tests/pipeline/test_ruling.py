@@ -39,6 +39,8 @@ FIRST_IS_LEAST = all_of(([1, -1, 0], 0), ([1, 0, -1], 0))
         ("none", [all_of(([1, 1, -2], 0), ([1, 0, -1], 0))]),
         ("argmin", [FIRST_IS_LEAST, all_of(([0, 1, -1], 0))]),  # one comparison by itself says nothing against it
         ("none", [FIRST_IS_LEAST, all_of(([1, -1, 0], 0)), all_of(([1, 0, -1], 0))]),  # one by one: the other rule
+        ("none", [all_of(([1, -1, 0], 0), ([1, 0, 0], 0)), all_of(([1, 0, -1], 0))]),  # one of them stands alone
+        ("argmin", [FIRST_IS_LEAST, Polytope(rows=(), n_outputs=3)]),
         ("argmax", [half_space([1, -1], 3)]),
         ("argmax", [half_space([1, 0], 3), all_of(([1, 0], 3), ([-1, 1], 0))]),
         ("none", [half_space([1, 1], 0), half_space([1, 0], 0)]),
