@@ -214,7 +214,7 @@ def estimate(
     >>> import birdnn
     >>> found = birdnn.estimate("demo.onnx", "prop_1.vnnlib", samples=10_000).properties[0]
     >>> found.violations, f"{found.bound.epsilon:.1e}"
-    (0, '6.9e-04')
+    (0, '7.6e-04')
     """
     said = checked_options("estimate", options)
     with temporary_store() as stored:

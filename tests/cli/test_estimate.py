@@ -85,7 +85,7 @@ def test_the_text_names_the_measure_at_every_statement(call: Call, net: Path, ho
     assert done.status == 0
     text = " ".join(done.out.split())
     assert text.count("(uniform on the region)") == 4
-    assert "holds at most 0.00277 of the measure (uniform on the region) violates it, confidence 99.97 %" in text
+    assert "holds at most 0.00277 of the measure (uniform on the region) violates it, confidence 99.975 %" in text
     assert "99.95 % interval" in text
     assert "no violation found in 10 repetitions (uniform on the region); that bounds nothing" in text
     pattern = r"about 0\.1\d of the measure \(.*?\) violates it, give or take a factor of 1\.\d\d \(10 repetitions\)"
