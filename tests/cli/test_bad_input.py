@@ -129,7 +129,7 @@ def test_a_real_process_shows_no_traceback(tmp_path: Path) -> None:
     [
         ("9" * 5000, "an integer is too long"),
         ("[" * 3000 + "0" + "]" * 3000, "nested deeper than 20"),
-        ("1e-999999999", "line 1: '1e-999999999' is out of range"),
+        ("1e-999999999", "lower: '1e-999999999' is out of range"),
     ],
     ids=["digits", "deep", "tiny"],
 )

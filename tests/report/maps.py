@@ -60,7 +60,7 @@ def plain(*panels: MapPanel, **changes: Any) -> AdvisoryMap:
         text="what must hold",
         geometry="plain",
         decision="argmin",
-        outputs=ADVISORIES,
+        outputs=changes.pop("outputs", ADVISORIES),  # cells decide for outputs that have names
         x=AxisRange(input=0, name="x_0", unit="", lower=0.0, upper=3.0),
         y=AxisRange(input=1, name="x_1", unit="rad", lower=-1.0, upper=1.0),
         extent=(0.0, 3.0, -1.0, 1.0),
