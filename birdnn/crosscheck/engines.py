@@ -69,6 +69,9 @@ ENGINES: tuple[Engine, ...] = (
 
 NAMES: tuple[str, ...] = tuple(engine.name for engine in ENGINES)
 
+GET_CUDA = "a machine with a CUDA device and, from https://pytorch.org/get-started, a build of torch for it"
+"""What a graphics device takes, told as `Engine.install` is."""
+
 
 def engine_named(name: str) -> Engine:
     """The engine called `name`.

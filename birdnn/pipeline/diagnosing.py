@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birdnn.crosscheck.engines import ENGINES, NAMES, Engine, engine_named, needs_shim
+from birdnn.crosscheck.engines import ENGINES, GET_CUDA, NAMES, Engine, engine_named, needs_shim
 from birdnn.later import later
 from birdnn.pipeline.facts import machine, versions
 from birdnn.records import DoctorOutcome, EngineState, Progress, Unwatched, Watch
@@ -22,7 +22,6 @@ else:
 
 UNTRIED = "not tried; --try asks it"
 _DRIVER = "libcuda.so.1"
-GET_CUDA = "a machine with a CUDA device and, from https://pytorch.org/get-started, a build of torch for it"
 
 
 def examine_engines(watch: Watch | None = None, *, tried: bool = False) -> DoctorOutcome:

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 from birdnn.bounds.compiled.bound import prepare
-from birdnn.crosscheck.engines import NAMES, engine_named
+from birdnn.crosscheck.engines import GET_CUDA, NAMES, engine_named
 from birdnn.errors import EngineError, InputError
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline.crosschecking import Inquiry, cross_checked, require_engines
 from birdnn.pipeline.device import device_for
-from birdnn.pipeline.diagnosing import GET_CUDA
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.records import EngineState, Proved, Unknown, Unwatched
 from birdnn.spec import Polytope, Property, Region, Row

@@ -157,7 +157,7 @@ def behaviour_difference(before: Tensor, after: Tensor, decision: Decision) -> f
     found = fidelity(before, after, decision)
     moved = found.mae if found.decision_agreement is None else 1 - found.decision_agreement
     # candidates are ranked by it, and NaN is not more than anything
-    return moved if moved == moved else math.inf
+    return math.inf if math.isnan(moved) else moved
 
 
 def some_of(x: Tensor, most: int, generator: torch.Generator) -> Tensor:

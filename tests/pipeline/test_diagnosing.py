@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from birdnn.crosscheck.engines import GET_CUDA
 from birdnn.pipeline import diagnosing, trying
-from birdnn.pipeline.diagnosing import GET_CUDA, UNTRIED, examine_engines
+from birdnn.pipeline.diagnosing import UNTRIED, examine_engines
 from birdnn.records import EngineState, Progress
 
 ORDER = ["birdnn", "onnxruntime", "auto_lirpa", "marabou", "numba", "python-flint", "CUDA"]

@@ -15,6 +15,7 @@ from birdnn.pipeline import keeping
 from birdnn.pipeline.keeping import EVERY_S, FolderKeeper, keeper_in
 from birdnn.verify.frontier import Frontier
 from tests.bounds.builders import half_space, make_property
+from tests.pipeline.test_limits import Ticking
 
 REGIONS = make_property([0.0], [1.0], half_space([1.0], 0.0)).regions
 
@@ -22,17 +23,6 @@ FRONTIER = Frontier(
     place=0, boxes=7, boxes_before=3, batch=4, attacks=1, enough_boxes=inf, next_prognosis=9, stack=[], rounds=[],
     gave_up=[], proofs=[], recorder=None, drawn=torch.arange(3, dtype=torch.uint8), executed=None, over_reals=(),
 )  # fmt: skip
-
-
-class Time:
-    """A clock that each look moves by so much."""
-
-    def __init__(self, step: float = 0.0) -> None:
-        self.at, self.step = 100.0, step
-
-    def __call__(self) -> float:
-        self.at += self.step
-        return self.at
 
 
 def test_what_was_kept_is_read_until_it_is_done(tmp_path: Path) -> None:
@@ -72,34 +62,34 @@ def test_a_file_of_another_question_is_not_gone_on_from(tmp_path: Path) -> None:
 
 
 def test_a_minute_lies_between_two_files(tmp_path: Path) -> None:
-    now = Time()
+    now = Ticking(0.0, seconds=100.0)
     keeper = FolderKeeper(tmp_path, now)
     assert not keeper.due()
-    now.at = 100.0 + EVERY_S - 0.5
+    now.seconds = 100.0 + EVERY_S - 0.5
     assert not keeper.due()
-    now.at = 100.0 + EVERY_S
+    now.seconds = 100.0 + EVERY_S
     assert keeper.due()
     keeper.write("one", FRONTIER)
     assert not keeper.due()
-    now.at += EVERY_S
+    now.seconds += EVERY_S
     assert keeper.due()
 
 
 def test_writing_takes_a_twentieth_of_the_time_at_most(tmp_path: Path) -> None:
     """A file of thirty seconds is followed by ten minutes without one."""
-    now = Time(step=30.0)
+    now = Ticking(30.0, seconds=100.0)
     keeper = FolderKeeper(tmp_path, now)
     keeper.write("one", FRONTIER)
-    now.step, ended = 0.0, now.at
-    now.at = ended + 599.0
+    now.tick, ended = 0.0, now.seconds
+    now.seconds = ended + 599.0
     assert not keeper.due()
-    now.at = ended + 600.0
+    now.seconds = ended + 600.0
     assert keeper.due()
 
 
 def test_a_file_that_cannot_be_written_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is it tried again at once; the one before it stays."""
-    now = Time()
+    now = Ticking(0.0, seconds=100.0)
     keeper = FolderKeeper(tmp_path, now)
     keeper.write("one", FRONTIER)
 
@@ -108,7 +98,7 @@ def test_a_file_that_cannot_be_written_ends_nothing(tmp_path: Path, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr(keeping, "pack_frontier", full)
-        now.at += EVERY_S
+        now.seconds += EVERY_S
         keeper.write("one", replace(FRONTIER, boxes=99))
     assert keeper.failure == "what the search reached could not be kept: memory ran out"
     assert not keeper.due()

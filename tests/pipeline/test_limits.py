@@ -36,8 +36,8 @@ from tools import hard_inputs
 class Ticking:
     """A clock that goes on by so many seconds whenever somebody looks at it."""
 
-    def __init__(self, tick: float = 1.0) -> None:
-        self.seconds, self.tick = 0.0, tick
+    def __init__(self, tick: float = 1.0, *, seconds: float = 0.0) -> None:
+        self.seconds, self.tick = seconds, tick
 
     def __call__(self) -> float:
         self.seconds += self.tick

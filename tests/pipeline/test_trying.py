@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from birdnn.crosscheck.engines import GET_CUDA
 from birdnn.errors import EngineError, InputError
 from birdnn.pipeline import crosschecking, trying
 from birdnn.pipeline.crosschecking import ASK, Inquiry, Reply
-from birdnn.pipeline.diagnosing import GET_CUDA
 from birdnn.pipeline.trying import try_engine
 from birdnn.records import EngineState, EngineWord, Proved, Unknown, Verdict
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from birdnn.records import Apart, InitialiserChange, LayerChange, PropertyComparison, ScaledQuantity, Structure
+from birdnn.records import Apart, InitialiserChange, LayerChange, ScaledQuantity, Structure
 from birdnn.records.comparison import UNKNOWN_DOMAIN
+from tests.compare.test_comparing import answered
 from tests.report.test_comparison import OUTCOME
 
 
@@ -77,28 +78,14 @@ def test_networks_are_the_same_only_where_parameters_were_compared() -> None:
     assert (other.same, other.changed, other.l1, other.linf) == (False, None, None, None)
 
 
-def became(name: str, word: Any) -> PropertyComparison:
-    return PropertyComparison(
-        name=name,
-        path="/p",
-        sha256="ab",
-        text="",
-        role="goal",
-        before="unknown",
-        after="unknown",
-        became=word,
-        before_s=0.0,
-        after_s=0.0,
-        before_boxes=0,
-        after_boxes=0,
-        before_arithmetic="",
-        after_arithmetic="",
-    )
-
-
 def test_an_outcome_is_that_of_its_parts() -> None:
     words = "kept", "lost", "gained", "violated in both", "undecided", "lost"
-    found = replace(OUTCOME, properties=tuple(became(f"p{place}", word) for place, word in enumerate(words)))
+    found = replace(
+        OUTCOME,
+        properties=tuple(
+            replace(answered(f"p{place}", "unknown", "unknown"), became=word) for place, word in enumerate(words)
+        ),
+    )
     assert (found.lost, found.gained) == (("p1", "p5"), ("p2",))
     assert (found.result, replace(found, structure=structure("graph")).result) == ("different", "same")
 
