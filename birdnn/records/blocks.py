@@ -118,8 +118,8 @@ class BlockLocalisation:
     def ranking(self) -> tuple[SuspiciousBlock, ...]:
         """Those with a suspiciousness, the greatest first; among equals those closer to the input first."""
         rated = [block for block in self.blocks if block.suspiciousness is not None]
-        # Stable: blocks come in the order from input to output. Negated, for `reverse` would turn equals round.
-        return tuple(sorted(rated, key=lambda block: -(block.suspiciousness or 0.0)))
+        # Stable, also in reverse: blocks come from input to output, and equals stay in that order.
+        return tuple(sorted(rated, key=lambda block: block.suspiciousness or 0.0, reverse=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,8 +123,8 @@ class Localisation:
                 zip(layer.responsibility.tolist(), layer.positive.tolist(), layer.negative.tolist(), strict=True)
             )
         ]
-        # Stable, and neurons come from input to output; `reverse` would turn equals round.
-        return tuple(sorted(found, key=lambda entry: -entry.value))
+        # Stable, also in reverse: neurons come from input to output, and equals stay in that order.
+        return tuple(sorted(found, key=lambda entry: entry.value, reverse=True))
 
 
 @publishes("ResponsibleModel", "rank layer node neuron responsibility positive_mean negative_mean")
