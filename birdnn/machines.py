@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -25,6 +25,7 @@ from birdnn.errors import BirdnnError, EngineError, out_of_memory
 _CONNECT_S = 3.0  # of a socket
 _ANSWER_S = 15.0  # of a cluster, to a process that loads Ray first
 _START_S = 60.0  # of a process on each node, which loads Python and nothing much
+_STARTS = 3  # of a process on a node, before it counts as unable to run anything
 _COUNT_S = 2.0  # so long a count of processors is believed
 _LOOK_S = 0.2  # between two looks whether the user has stopped
 _EXPECTED = "expected is the address of a running cluster, HOST:PORT as 'ray start --head' prints it, or auto"
@@ -118,25 +119,43 @@ class Cluster:
         Raises:
             EngineError: it is not, or no node is left.
         """
-        by_node = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        asked = {}
-        for node, host in self._hosts_by_node().items():
-            # on this node and no other, also where all its processors are busy
-            call = self._called.options(num_cpus=0, scheduling_strategy=by_node(node_id=node, soft=False))
-            asked[call.remote(fingerprint(), fingerprint, ())] = node, host
-        ready, late = self._ray.wait([*asked], num_returns=len(asked), timeout=_START_S)
-        silent = {asked[reference]: f"started no process within {_START_S:.0f} s" for reference in late}
-        for reference in ready:
-            found = self._fetch_result(reference)
-            if isinstance(found, Lost):
-                silent[asked[reference]] = f"runs nothing of birdnn: {found}"
-        # asked again: a node that has left meanwhile need not answer
-        there = self._hosts_by_node()
-        for (node, host), why in silent.items():
-            if node in there:
-                raise EngineError("ray", f"{host} {why}")
-        if len(silent) == len(asked):
+        until, asked, heard = time.monotonic() + _START_S, self._hosts_by_node(), False
+        silent: dict[str, str] = {}
+        # a process of Ray's may die at its start, on a busy machine above all; the next one does well
+        for _ in range(_STARTS):
+            if not asked:
+                break
+            silent = self._find_silent(asked, until)
+            heard = heard or len(silent) < len(asked)
+            there = self._hosts_by_node()
+            asked = {node: host for node, host in asked.items() if node in silent and node in there}
+        for node, host in asked.items():
+            raise EngineError("ray", f"{host} {silent[node]}")
+        if not heard:
             raise EngineError("ray", "no node of the cluster is left")
+
+    def _find_silent(self, nodes: Iterable[str], until: float) -> dict[str, str]:
+        """The nodes on which nothing says that birdnn is this very one, each with the reason.
+
+        Raises:
+            EngineError: birdnn is another one on a node.
+        """
+        by_node = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        # on this node and no other, also where all its processors are busy
+        nodes_by_call = {
+            self._called.options(num_cpus=0, scheduling_strategy=by_node(node_id=node, soft=False)).remote(
+                fingerprint(), fingerprint, ()
+            ): node
+            for node in nodes
+        }
+        left_s = max(0.0, until - time.monotonic())
+        ready, late = self._ray.wait([*nodes_by_call], num_returns=len(nodes_by_call), timeout=left_s)
+        silent = {nodes_by_call[call]: f"started no process within {_START_S:.0f} s" for call in late}
+        for call in ready:
+            found = self._fetch_result(call)
+            if isinstance(found, Lost):
+                silent[nodes_by_call[call]] = f"runs nothing of birdnn: {found}"
+        return silent
 
     def _hosts_by_node(self) -> dict[str, str]:
         """The host of each node that is there, as far as the cluster knows."""

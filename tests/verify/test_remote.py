@@ -114,6 +114,19 @@ def test_a_node_lost_and_a_node_that_joins(nodes: Any, monkeypatch: pytest.Monke
         leaving.join()
 
 
+def test_a_process_that_dies_at_its_start_is_started_again(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own processes do so on a busy machine; only a node that starts none in several attempts is refused."""
+    right, lost = Cluster._fetch_result, Lost("the worker died")
+    deaths = [lost, lost]
+    monkeypatch.setattr(Cluster, "_fetch_result", lambda self, call: deaths.pop() if deaths else right(self, call))
+    with cluster_at(nodes.address) as cluster:
+        assert cluster.cpus() == 2
+    assert not deaths
+    monkeypatch.setattr(Cluster, "_fetch_result", lambda self, call: lost)
+    with pytest.raises(EngineError, match="runs nothing of birdnn: the worker died"), cluster_at(nodes.address):
+        pass
+
+
 def test_a_node_that_has_just_died_is_none(nodes: Any) -> None:
     """The cluster takes it for alive for some seconds still."""
     third = nodes.add_node(num_cpus=2, include_dashboard=False, object_store_memory=100 << 20)
