@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -143,17 +143,20 @@ def bench(options: BenchOptions) -> int:
     options = without_idle(options, *(["warm"] if options.as_repairs else ["keep", "method"]))
     _require_sense(options)
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.campaign import campaign_files
-        from birdnn.cli.benching import campaign_of, finish_bench
+        from birdnn.campaign import REPAIR, VERIFY, Campaign, campaign_files
+        from birdnn.cli.benching import finish_bench, read_asked_instances
         from birdnn.formats.files import require_writable
 
         table = options.out or Path(f"{options.instances.stem}.bench.csv")
         inputs = [path for path in (options.instances, options.verdicts, *(options.against or ())) if path]
         require_writable((options.json, options.summary, options.plot), (*inputs, table))
         require_writable((table,), inputs)
-        campaign, notes = campaign_of(options, table)
+        instances, notes = read_asked_instances(
+            options.instances, options.verdicts, timeout_s=options.timeout, repair=options.as_repairs
+        )
+        kind = REPAIR if options.as_repairs else VERIFY
         outcome = campaign_files(
-            campaign,
+            Campaign(kind=kind, instances=instances, table=table, **_campaign_fields(options)),
             source=options.instances,
             against=tuple(options.against or ()),
             command=command_line(),
@@ -161,6 +164,35 @@ def bench(options: BenchOptions) -> int:
             watch=watch,
         )
     return finish_bench(outcome, json=options.json, summary=options.summary, plot=options.plot, quiet=options.quiet)
+
+
+def _campaign_fields(options: BenchOptions) -> dict[str, Any]:
+    """The fields of the campaign, but for its instances and its table."""
+    from birdnn.pipeline.facts import machine
+
+    semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
+    # said or not, the rows are the same, and `options` is what rows are recognised by
+    if options.semantics is Semantics.REAL and not options.as_repairs:
+        semantics = []  # the default of verify
+    device = [] if options.device is Device.AUTO else ["--device", options.device.value]
+    here, jobs, threads, share = machine(), options.jobs, options.threads, None
+    if options.ray is None:  # else each node shares its own
+        jobs = jobs or 1
+        share = None if here.memory_gib is None else round(0.9 * here.memory_gib / jobs, 2)
+        threads = threads or max(1, here.cores // jobs)
+    return {
+        "jobs": jobs or 0,
+        "threads": threads or 1,
+        "ray": options.ray,
+        "warm": options.warm,
+        "method": options.method,
+        "options": (*semantics, *device, *(options.passed or ())),
+        "seed": options.seed,
+        "grace_s": options.grace,
+        "memory_gib": options.memory_limit or share,
+        "retry": options.retry,
+        "keep": options.keep,
+    }
 
 
 def _require_sense(options: BenchOptions) -> None:

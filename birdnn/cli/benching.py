@@ -5,55 +5,27 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from birdnn.campaign import REPAIR, VERIFY, Campaign, provenance, read_instances, read_known
-from birdnn.cli.bench import BenchOptions
+from birdnn.campaign import Instance, provenance, read_instances, read_known
 from birdnn.cli.failures import complain
-from birdnn.cli.options import Device, Semantics
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNUSABLE
 from birdnn.cli.terminal import print_first_line, show
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
-from birdnn.pipeline.facts import machine
 from birdnn.records import CONTRADICTION, CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_summary, quiet_line
 from birdnn.report.publish import write_record
 
 
-def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str, ...]]:
+def read_asked_instances(
+    source: Path, verdicts: Path | None, *, timeout_s: float | None, repair: bool
+) -> tuple[tuple[Instance, ...], tuple[str, ...]]:
     """What is to be done, and what to say about it."""
-    known = None if options.verdicts is None else read_known(options.verdicts)
-    instances = read_instances(options.instances, timeout_s=options.timeout, repair=options.as_repairs, known=known)
+    known = None if verdicts is None else read_known(verdicts)
+    instances = tuple(read_instances(source, timeout_s=timeout_s, repair=repair, known=known))
     unknown = sum(not one.expected for one in instances)
-    notes = (
-        (f"{unknown} of {len(instances)} instances have no known verdict.",) if known is not None and unknown else ()
-    )
-    semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
-    # said or not, the rows are the same, and `options` is what rows are recognised by
-    if options.semantics is Semantics.REAL and not options.as_repairs:
-        semantics = []  # the default of verify
-    device = [] if options.device is Device.AUTO else ["--device", options.device.value]
-    here, jobs, threads, share = machine(), options.jobs, options.threads, None
-    if options.ray is None:  # else each node shares its own
-        jobs = jobs or 1
-        share = None if here.memory_gib is None else round(0.9 * here.memory_gib / jobs, 2)
-        threads = threads or max(1, here.cores // jobs)
-    campaign = Campaign(
-        kind=REPAIR if options.as_repairs else VERIFY,
-        instances=tuple(instances),
-        table=table,
-        jobs=jobs or 0,
-        threads=threads or 1,
-        ray=options.ray,
-        warm=options.warm,
-        method=options.method,
-        options=(*semantics, *device, *(options.passed or ())),
-        seed=options.seed,
-        grace_s=options.grace,
-        memory_gib=options.memory_limit or share,
-        retry=options.retry,
-        keep=options.keep,
-    )
-    return campaign, notes
+    if known is None or not unknown:
+        return instances, ()
+    return instances, (f"{unknown} of {len(instances)} instances have no known verdict.",)
 
 
 def finish_bench(

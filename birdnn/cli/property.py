@@ -91,8 +91,21 @@ def make(options: MakeOptions) -> int:
     require_each_counts("rule", {"suite": options.suite, "as_name": options.as_name})
     require_input_files(options)
     from birdnn.cli.properties import finish_make
+    from birdnn.formats.files import stem_and_kind
+    from birdnn.records import RuleRequest
 
-    return finish_make(options)
+    request = RuleRequest(
+        net=options.net,
+        never=options.never,
+        always=options.always,
+        when=options.when,
+        domain=options.domain,
+        units=options.units.value,
+        suite=options.suite,
+        as_name=options.as_name,
+        name=stem_and_kind(options.out)[0],
+    )
+    return finish_make(request, options.out, options.to.value, quiet=options.quiet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +133,7 @@ def explain(options: ExplainOptions) -> int:
     require_input_files(options)
     from birdnn.cli.properties import finish_explain
 
-    return finish_explain(options)
+    return finish_explain(options.prop, options.net, options.units.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +160,7 @@ def convert(options: ConvertOptions) -> int:
     require_input_files(options)
     from birdnn.cli.properties import finish_convert
 
-    return finish_convert(options)
+    return finish_convert(options.prop, options.net, options.out, options.to.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +228,21 @@ def relate(options: RelateOptions) -> int:
     require_each_counts("relate", {"suite": options.suite, "as_name": options.as_name})
     require_input_files(options)
     from birdnn.cli.properties import finish_relate
+    from birdnn.records import RelationRequest
 
-    return finish_relate(options)
+    request = RelationRequest(
+        net=options.net,
+        within=options.within,
+        same_decision=None if options.same_decision is None else options.same_decision.value,
+        rising=options.rising,
+        falling=options.falling,
+        steepness=options.steepness,
+        symmetric=options.symmetric,
+        domain=options.domain,
+        suite=options.suite,
+        as_name=options.as_name,
+    )
+    return finish_relate(request, options.out, quiet=options.quiet)
 
 
 property_.command("make", cls=Command)(make)
