@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.layers import Network
 from birdnn.certify.check.lines import Floats, slope_range
-from birdnn.certify.check.pairs import FORMS
 from birdnn.certify.check.rounding import round_towards
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
@@ -30,6 +29,9 @@ VERSIONS = (1, 2, 3, 4)
 about two networks and their difference."""
 
 PAIRS = 4
+FORMS = 3
+"""In which a row on the outputs of two networks is asked for; an item has multipliers for each. See
+`pairs.chain.rows_in_forms`."""
 _GRAPHS = 3
 _SPLITTING = (2, 3)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from birdnn.certify.check.certificate import FORMS
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.layers import Activation, Chain, Exact, Layer, exact_array
-from birdnn.certify.check.pairs import FORMS
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
