@@ -137,6 +137,31 @@ def _wrapped(command: str) -> str:
     return " \\\n  ".join(lines)
 
 
+_HEADING = re.compile(r'<th scope="col"[^>]*>(.*?)</th>')
+_CELL = re.compile(r"<(th|td)\b([^>]*)>")
+
+
+def _labelled(table: Markup) -> Markup:
+    """The rows of a table with the column's name at every cell: a phone shows a wide row as lines of name and value."""
+    names = [re.sub(r"<[^>]*>", "", name) for name in _HEADING.findall(table)]
+    column = 0
+
+    def cell(found: re.Match[str]) -> str:
+        nonlocal column
+        span = re.search(r'colspan="(\d+)"', found[2])
+        name, column = names[column] if column < len(names) else "", column + (int(span[1]) if span else 1)
+        return f'<{found[1]} data-label="{name}"{found[2]}>'
+
+    # as plain text: what is added to Markup is escaped
+    head, between, rows = str(table).partition("</thead>")
+    done = []
+    for row in rows.split("<tr"):
+        column = 0
+        done.append(_CELL.sub(cell, row))
+    # made of what was escaped before, and of nothing else
+    return Markup(head + between + "<tr".join(done))
+
+
 def template_environment(*, markdown: bool) -> Environment:
     """What renders the package's templates."""
     made = Environment(
@@ -149,7 +174,7 @@ def template_environment(*, markdown: bool) -> Environment:
         lstrip_blocks=True,
         finalize=_finalise if markdown else None,
     )
-    made.filters |= {"pointed": pointed, "code": _code, "wrapped": _wrapped}
+    made.filters |= {"pointed": pointed, "code": _code, "wrapped": _wrapped, "labelled": _labelled}
     made.globals |= {
         "SHOWN": SHOWN,
         "REGIONS": REGIONS,

@@ -76,6 +76,17 @@ def test_the_page_is_quiet_alone_and_fits(browser: Any, page_file: Path, width: 
     page.context.close()
 
 
+def test_tables_fit_a_phone(browser: Any, page_file: Path) -> None:
+    """Before and after stand beside each other, or below: nobody looks for a verdict behind the edge of a screen."""
+    page, _ = opened(browser, page_file, 390, "light")
+    wider = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert page.evaluate(f"{wider}.map(e => e.getAttribute('aria-labelledby'))") == []
+    # whose rows are lines of names and values then: the names are those of the columns
+    label = "getComputedStyle(document.querySelector('[aria-labelledby=t-verdicts] td'), '::before').content"
+    assert page.evaluate(label).startswith('"Before')
+    page.context.close()
+
+
 def test_the_keyboard_reaches_the_content_first(browser: Any, page_file: Path) -> None:
     page, _ = opened(browser, page_file, 390, "light")
     page.keyboard.press("Tab")
