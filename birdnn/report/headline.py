@@ -156,8 +156,11 @@ def behaviour_words(entry: KeptAt, report: PropertyRepair) -> str:
     return f"{percent(own)} same decision ({by}) on {entry.where}, {moved}"
 
 
-def change_words(found: Preservation, report: PropertyRepair) -> str:
-    """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``."""
+def change_words(found: Preservation, report: PropertyRepair, *, placed: bool = True) -> str:
+    """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``.
+
+    Without `placed` it does not say where: whoever shows it does.
+    """
     # Infinite where nothing is known: never useful.
     useful = found.proved <= _USEFUL * found.found
     proved = f"at most {at_most_text(found.proved)} proved over the reals" if useful else "nothing near it proved"
@@ -165,7 +168,8 @@ def change_words(found: Preservation, report: PropertyRepair) -> str:
     told = "" if asked is None else f" ({asked:g} asked for)"
     exactly = "; the checker finds constants, exactly" if found.constants else ""
     # The largest change lies between both: the found one is rounded down, the proved one up.
-    return f"{at_least_text(found.found)} found, {proved}{told}, anywhere in {found.where}{exactly}"
+    where = f", anywhere in {found.where}" if placed else ""
+    return f"{at_least_text(found.found)} found, {proved}{told}{where}{exactly}"
 
 
 def decided_words(found: Preservation) -> str:

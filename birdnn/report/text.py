@@ -108,7 +108,8 @@ def _matrix_if_asked(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> list
 def repair_summary(outcome: PropertyRepair, width: int = 80, *, verbose: bool = False) -> RenderableType:
     """What a person wants to know after a repair: the properties, what else changed, where the files are.
 
-    It fits a screen of 24 lines where properties and remarks are few; ``verbose`` tells everything.
+    It fits a screen of 24 lines where properties and remarks are few: a fact has a line there, and ``verbose`` tells
+    the rest of it.
     """
     table = plain_table()
     table.add_column("property", overflow="fold")
@@ -126,7 +127,7 @@ def repair_summary(outcome: PropertyRepair, width: int = 80, *, verbose: bool = 
     grid = facts_grid()
     if outcome.out is not None:
         _add_measurements(grid, outcome, verbose=verbose)
-    _add_fresh_samples(grid, (*outcome.properties, *outcome.watched))
+    _add_fresh_samples(grid, outcome, verbose=verbose)
     _add_time_spent(grid, outcome, verbose=verbose)
     add_notes(grid, outcome.notes)
     _add_suite_facts(grid, outcome)
@@ -165,6 +166,12 @@ def fidelity_text(value: Fidelity, decision: Literal["argmin", "argmax", "none"]
     return f"{same}mean absolute difference {value.mae:.2g}, n = {value.n:,}"
 
 
+def _region_text(value: Fidelity) -> str:
+    """Of what is kept in a region what fits a line: the rule stands in the headline, the number of points elsewhere."""
+    same = "" if value.decision_agreement is None else f"{percent(value.decision_agreement)} same decision, "
+    return f"{same}mean absolute difference {value.mae:.2g}"
+
+
 def _rate_text(rate: Rate | None) -> str:
     if rate is None:
         return "not measured"
@@ -201,15 +208,18 @@ def _add_measurements(grid: Table, outcome: PropertyRepair, *, verbose: bool) ->
         add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
     _add_behaviour(grid, outcome)
     if outcome.preservation is not None:
-        add_fact(grid, "largest change", change_words(outcome.preservation, outcome))
-        add_fact(grid, "decisions", decided_words(outcome.preservation))
+        briefly = not verbose and outcome.preservation.where.startswith("the domain")
+        name = "change in domain" if briefly else "largest change"
+        add_fact(grid, name, change_words(outcome.preservation, outcome, placed=not briefly))
+        add_fact(grid, "decisions", decided_words(outcome.preservation) if verbose else "")
     for name, value in outcome.region_fidelity.items():
-        add_fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
+        told = fidelity_text(value, outcome.decision) if verbose else _region_text(value)
+        add_fact(grid, f"  in {name}'s region", told)
     add_fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
     lost = ", ".join(outcome.regressions)
     if lost or verbose:
         add_fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
-    add_fact(grid, "changed", _change_text(outcome.change))
+    add_fact(grid, "changed", _change_text(outcome.change, verbose=verbose))
 
 
 def _add_behaviour(grid: Table, outcome: PropertyRepair) -> None:
@@ -221,16 +231,20 @@ def _add_behaviour(grid: Table, outcome: PropertyRepair) -> None:
     add_fact(grid, "tied", tied_words(outcome))
 
 
-def _add_fresh_samples(grid: Table, properties: Sequence[PropertyOutcome | ApplicableOutcome]) -> None:
+def _add_fresh_samples(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
     """What fresh samples say beside the proofs."""
-    drawn = [prop for prop in properties if prop.sampled is not None]
+    every: tuple[PropertyOutcome | ApplicableOutcome, ...] = (*outcome.properties, *outcome.watched)
+    drawn = [prop for prop in every if prop.sampled is not None]
     # A line for each number of draws, not for each property: most have the same, and the screen has 24 lines.
     for number in dict.fromkeys(prop.sampled.n for prop in drawn if prop.sampled):
         mine = [(p.name, p.sampled) for p in drawn if p.sampled and p.sampled.n == number]
         bad = ", ".join(f"{name}: {bound.violations:,}" for name, bound in mine if bound.violations)
         names = ("each of " if len(mine) > 1 else "") + ", ".join(name for name, _ in mine)
+        if not verbose and len(mine) > 1 and [name for name, _ in mine] == [prop.name for prop in outcome.properties]:
+            names = "each property"
         seen = f"violations: {bad}" if bad else "no violation"
-        add_fact(grid, "sampled besides", f"{number:,} fresh points of {names}, {mine[0][1].measure}: {seen}")
+        measure = f", {mine[0][1].measure}" if verbose else ""
+        add_fact(grid, "sampled besides", f"{number:,} fresh points of {names}{measure}: {seen}")
 
 
 def _drawdown_text(lost: Drawdowns) -> str:
@@ -244,17 +258,18 @@ def _drawdown_text(lost: Drawdowns) -> str:
     rest = f"; n/a for {missing}, which no point satisfied before" if missing else ""
     if not top.share:
         # The fewest points of any, for that is how little the weakest of these statements rests on.
-        return f"none: no newly violating point in {of}, n at least {min(entry.n for entry in measured):,}{rest}"
+        return f"none seen in {of}, at least {min(entry.n for entry in measured):,} points each{rest}"
     return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}{rest}"
 
 
-def _change_text(change: Mapping[str, InitialiserChange]) -> str:
+def _change_text(change: Mapping[str, InitialiserChange], *, verbose: bool) -> str:
     if not change:
         return "nothing"
     count, size = sum(c.count for c in change.values()), sum(c.size for c in change.values())
     name, largest = max(change.items(), key=lambda pair: pair[1].linf)
     plural = "initialiser" if len(change) == 1 else "initialisers"
-    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {at_most_text(largest.linf)} ({name})"
+    where = f" ({name})" if verbose else ""
+    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {at_most_text(largest.linf)}{where}"
 
 
 def _add_time_spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
@@ -269,9 +284,8 @@ def _add_time_spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> N
         add_fact(grid, "stopped", outcome.stopped)
     parts = f"repair {duration_text(outcome.repair_s)}, proof {duration_text(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
-    add_fact(
-        grid, "time", f"{duration_text(outcome.wall_s)}: {parts}, sampling {duration_text(outcome.sample_s)}; {rounds}"
-    )
+    stages = f": {parts}, sampling {duration_text(outcome.sample_s)}; {rounds}" if verbose else ""
+    add_fact(grid, "time", f"{duration_text(outcome.wall_s)}{stages}")
     _add_arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
 
 

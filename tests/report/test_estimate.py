@@ -123,11 +123,14 @@ def test_the_report_has_every_figure() -> None:
 
 def test_a_repair_says_what_it_sampled_besides() -> None:
     two = repair_outcome(properties=(prop("a", sampled=bound()), prop("b", sampled=bound(violations=3))))
-    text = " ".join(drawn(repair_summary(two, 120), 120).split())
+    text = " ".join(drawn(repair_summary(two, 120, verbose=True), 120).split())
     assert f"1,000,000 fresh points of each of a, b, {MEASURE}: violations: b: 3" in text
     one = repair_outcome(properties=(prop("a", sampled=bound()), prop("b")))
-    text = " ".join(drawn(repair_summary(one, 120), 120).split())
+    text = " ".join(drawn(repair_summary(one, 120, verbose=True), 120).split())
     assert f"1,000,000 fresh points of a, {MEASURE}: no violation" in text
+    short = " ".join(drawn(repair_summary(two, 120), 120).split())
+    assert "1,000,000 fresh points of each property: violations: b: 3" in short
+    assert "1,000,000 fresh points of a: no violation" in " ".join(drawn(repair_summary(one, 120), 120).split())
     first, second = one.properties
     assert first.sampled is not None
     assert (first.sampled.epsilon, second.sampled) == (7.6008e-6, None)

@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from birdnn.records import CertificateFile, Drawdown, Drawdowns, Unknown
+from birdnn.records import (
+    CertificateFile,
+    Drawdown,
+    Drawdowns,
+    Fidelity,
+    PacBound,
+    Preservation,
+    Rate,
+    Unknown,
+)
 from birdnn.report.tables import duration_text
 from birdnn.report.text import repair_summary, verify_summary
 from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
@@ -33,6 +42,17 @@ OUTCOMES = {
     "points": repair_outcome(generalisation=None, neighbours=(AROUND,)),
     "late": repair_outcome(result="sampled", timed_out=True, properties=(prop(after="unknown"),)),
 }
+
+CHECKED = CertificateFile(
+    path="/n/net.certificate.json.gz",
+    sha256="ab",
+    size=24_176,
+    properties=("prop_8",),
+    answer="accepted",
+    detail="float64, all 472 leaves",
+    write_s=0.01,
+    check_s=1.5,
+)
 
 
 def drawn(what: RenderableType, width: int = 80, *, colour: bool = False) -> str:
@@ -73,8 +93,35 @@ def test_a_proved_repair_says_what_a_person_wants_to_know() -> None:
 def test_a_repair_fits_a_screen_and_hides_no_remark() -> None:
     """Also not what the proof speaks about; what goes without saying waits for --verbose."""
     notes = tuple(f"Note {number}." for number in range(5))
-    text = drawn(repair_summary(repair_outcome(notes=notes[:1], tried=()), 80), 80)
+    sampled = PacBound(measure="uniform on the region", epsilon=7e-6, delta=1e-3, n=1_000_000, violations=0)
+    kept = Preservation(
+        where="the domain (suite acasxu)",
+        found_lower=(-0.0034,),
+        found_upper=(0.0034299,),
+        x=(0.0, 0.0),
+        lower=(-0.0068,),
+        upper=(0.0068351,),
+        arithmetic="",
+        method="",
+        boxes=1,
+        seconds=0.0,
+        complete=True,
+        decided=Rate(hits=73_100, n=100_000),
+    )
+    moved = Fidelity(decision_agreement=0.9921, mae=2.5e-4, n=99_946)
+    usual = repair_outcome(
+        notes=("The weights are those of N2,9 in suite acasxu.",),
+        tried=(),
+        properties=(prop(sampled=sampled), prop("prop_2", sampled=sampled)),
+        region_fidelity={"prop_8": moved, "prop_2": moved},
+        preservation=kept,
+        certificate=CHECKED,
+        drawdown=Drawdowns(properties=(Drawdown(name="prop_8", share=0.0, n=99_946),)),
+        generalisation=Rate(hits=40, n=40, by_proof=True),
+    )
+    text = drawn(repair_summary(usual, 80), 80)
     assert len(text.rstrip().splitlines()) <= 24
+    assert "change in domain      0.00342 found, at most 0.00684 proved over the reals" in text
     assert "by proof" not in text
     assert "arithmetic" in text
     text = drawn(repair_summary(repair_outcome(notes=notes, tried=()), 80), 80)
@@ -102,7 +149,7 @@ def test_unknown_domain_says_what_to_do() -> None:
 def test_a_drawdown_of_no_points_is_not_called_none() -> None:
     entries = (Drawdown(name="a", share=None, n=0), Drawdown(name="b", share=0.0, n=5))
     mixed = " ".join(drawn(repair_summary(repair_outcome(drawdown=Drawdowns(properties=entries)), 120), 120).split())
-    assert "none: no newly violating point in 1 property, n at least 5; n/a for a" in mixed
+    assert "none seen in 1 property, at least 5 points each; n/a for a" in mixed
     alone = drawn(repair_summary(repair_outcome(drawdown=Drawdowns(properties=entries[:1])), 120), 120)
     assert "n/a: no point satisfied a property before" in alone
 
@@ -132,16 +179,7 @@ def test_durations(value: float, text: str) -> None:
 
 def test_a_certificate_is_told_with_what_the_checker_says() -> None:
     """A file that nobody mentions is not found, and one that was rejected must not pass for a proof."""
-    said = CertificateFile(
-        path="/n/net.certificate.json.gz",
-        sha256="ab",
-        size=24_176,
-        properties=("prop_8",),
-        answer="rejected",
-        detail="node 7: a polytope is left open",
-        write_s=0.01,
-        check_s=1.5,
-    )
+    said = replace(CHECKED, answer="rejected", detail="node 7: a polytope is left open")
     for summary, outcome in ((verify_summary, verify_outcome(PROVED)), (repair_summary, repair_outcome())):
         assert "certificate" not in drawn(summary(outcome, 200), 200)
         text = drawn(summary(replace(outcome, certificate=said), 200), 200)
