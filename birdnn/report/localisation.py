@@ -40,7 +40,8 @@ def _answer_parts(answer: PropertyLocalisation, outcome: LocalizeOutcome, width:
     title = Text(f"{readable(answer.name)}: the {len(answer.top)} most responsible of {answer.size:,} neurons", "bold")
     table = plain_table()
     for name in ("rank", "layer", "neuron", "responsibility", "mean, positive", "mean, negative"):
-        table.add_column(name, justify="right")
+        # the names of the means have two words, and break between them; a single word would be cut
+        table.add_column(name, justify="right", no_wrap=" " not in name)
     if width >= NARROW:
         table.add_column("activation", overflow="fold")
     for entry in answer.top:

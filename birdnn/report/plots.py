@@ -10,7 +10,7 @@ from rich.text import Text
 from birdnn.printable import readable
 from birdnn.records import PlotOutcome
 from birdnn.report.drawing import Drawing
-from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid
+from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, file_line
 
 
 def plot_summary(outcome: PlotOutcome, out: Path, drawing: Drawing) -> RenderableType:
@@ -21,15 +21,13 @@ def plot_summary(outcome: PlotOutcome, out: Path, drawing: Drawing) -> Renderabl
     if drawn.text:
         add_fact(grid, drawn.property or "property", drawn.text)
     add_fact(grid, "seen", drawing.description)
-    add_fact(grid, "picture", str(out.resolve()))
     add_fact(grid, "time", duration_text(outcome.wall_s))
     add_notes(grid, outcome.notes)
-    return Group(Text(readable(drawing.title), "bold"), grid)
+    return Group(Text(readable(drawing.title), "bold"), grid, file_line("picture", str(out)))
 
 
 def drawn_summary(out: Path, drawing: Drawing) -> RenderableType:
     """The title of a picture of a repair, what is seen, where it lies."""
     grid = facts_grid()
     add_fact(grid, "seen", drawing.description)
-    add_fact(grid, "picture", str(out.resolve()))
-    return Group(Text(readable(drawing.title), "bold"), grid)
+    return Group(Text(readable(drawing.title), "bold"), grid, file_line("picture", str(out)))

@@ -27,7 +27,9 @@ def test_a_map_for_people_and_for_programs(call: Call, net: Path, broken: Path, 
     assert result.out.startswith("broken: violations over x_0 and x_1\n")
     assert "of 400 cells in broken's region violate" in " ".join(result.out.split())
     assert "\x1b" not in result.out
-    assert max(map(len, result.out.splitlines())) <= 100
+    *told, place = result.out.splitlines()
+    assert max(map(len, told)) <= 100
+    assert place == f"{'picture':<18}{out}"  # whole, however long it is
     first = out.read_bytes()
     assert first.startswith(b"<?xml")
     report = json.loads(target.read_text())
@@ -62,6 +64,7 @@ def test_a_repair_is_drawn_from_its_report(call: Call, picture: str, tmp_path: P
     (folder / "repair.json").write_text(dumps(repair_outcome(tried=TRIED)))
     result = call("plot", picture, folder, "--out", out, "--json", target)
     assert result.status == 0, result.err
+    assert result.out.splitlines()[-1] == f"{'picture':<18}{out}"  # whole, however long it is
     assert out.read_text().startswith("<?xml")
     report = json.loads(target.read_text())
     assert required("plot-progress") <= set(report)

@@ -90,6 +90,7 @@ def test_tables_fit(width: int) -> None:
     found = localisation(5, 200)
     text = drawn(localize_summary(outcome(answer(found), NOTHING, answer(found, checks=())), width), width)
     assert max(map(len, text.splitlines())) <= width
+    assert "responsibility" in text.splitlines()[1] + text.splitlines()[2]  # no heading is cut short
     assert "\x1b" not in text
 
 
