@@ -21,7 +21,7 @@ from torch import Tensor
 
 from birdnn.chain import Affine, NotAChain
 from birdnn.decimals import FORM, parse_number
-from birdnn.errors import MismatchError
+from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.toml import read_validated
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network, weights_sha256
@@ -182,8 +182,16 @@ class Suite:
 
     @classmethod
     def load(cls, where: str | Path) -> Self:
-        """The suite of a bundled name (``"acasxu"``) or of a TOML file."""
+        """The suite of a bundled name (``"acasxu"``) or of a TOML file.
+
+        Raises:
+            FormatError: there is none of that name and no such file, or it cannot be read.
+        """
         path = bundled_path(where) if isinstance(where, str) and where in BUNDLED else Path(where)
+        if path.suffix == "" and not path.exists():  # a name, and not that of a file
+            raise FormatError(
+                str(where), "", f"no suite of that name, and no such file; known are {', '.join(BUNDLED)}"
+            )
         return cls(path, read_validated(path, _SuiteFile))
 
     @property

@@ -136,7 +136,9 @@ def test_a_domain_is_a_file_or_the_word_property(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--method", "anneal"), "'anneal' is not one of"),
+        (("--method", "anneal"), "'--method': 'anneal' is not one of"),
+        (("--method", "finetun"), "did you mean finetune?"),
+        (("--semantics", "flot32"), "did you mean float32?"),
         (("--method", "finetune", "--optimiser", "adam"), "'adam' is not one of"),
         (("--optimiser", "lp"), "--method finetune"),
         (("--method", "blocks", "--min-agreement", "0.9"), "--method blocks"),

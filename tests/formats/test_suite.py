@@ -33,6 +33,11 @@ def nudged(net):
     return net.with_values({name: changed})
 
 
+def test_a_name_that_is_no_suite_is_answered_with_those_that_are():
+    with pytest.raises(FormatError, match=r"^acasx: no suite of that name, .*; known are acasxu, hcas, vcas$"):
+        Suite.load("acasx")
+
+
 def test_a_suite_says_what_the_network_does_not(suite):
     assert (suite.name, suite.decision, suite.units) == ("acasxu", "argmin", "normalised")
     assert [q.name for q in suite.outputs] == ["COC", "WL", "WR", "SL", "SR"]
