@@ -111,7 +111,15 @@ def __getattr__(name: str) -> Any:
         return import_module("birdnn.errors")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"birdnn.{_HOME[name]}"), name)
+    try:
+        home = import_module(f"birdnn.{_HOME[name]}")
+    except ModuleNotFoundError as error:
+        from birdnn.later import missing_package  # who installed the checker alone
+
+        if told := missing_package(error):
+            raise ModuleNotFoundError(f"birdnn.{name}: {told}", name=error.name) from None
+        raise
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

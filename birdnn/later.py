@@ -1,4 +1,7 @@
-"""Libraries that load when something of them is first used: torch and SciPy take seconds that few commands need."""
+"""Libraries that load when something of them is first used: torch and SciPy take seconds that few commands need.
+
+And what to say where one is not installed.
+"""
 
 from __future__ import annotations
 
@@ -23,3 +26,15 @@ class _Later(ModuleType):
 def later(name: str) -> Any:
     """The module ``name``, which must be installed; a module of ours says ``TYPE_CHECKING`` besides to have types."""
     return _Later(name)
+
+
+def missing_package(error: BaseException) -> str:
+    """What to say where a package that is not installed is the reason; empty where it is not."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    # a module of ours that is missing is no package to be installed
+    if name in ("", "birdnn"):
+        return ""
+    return (
+        f"the package {name} is not installed: pip install . in birdnn's source folder brings all that it needs. "
+        "The checker alone is there: birdnn-check --help"
+    )

@@ -9,9 +9,10 @@ import traceback
 from collections.abc import Sequence
 
 from birdnn.cli.began import BEGAN
-from birdnn.cli.loading import missing_package, without_garbage_collection
+from birdnn.cli.loading import without_garbage_collection
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.heap import keep_freed_memory
+from birdnn.later import missing_package
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

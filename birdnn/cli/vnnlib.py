@@ -71,7 +71,7 @@ def _report_failure(error: Exception) -> int:
         # an answer as the standard has it, so that the status is 0
         print("unknown")
         return 0
-    from birdnn.cli.loading import missing_package
+    from birdnn.later import missing_package
 
     if told := missing_package(error):
         print(f"birdnn-vnnlib: error: {told}", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 
 from birdnn.certify.check.__main__ import main
@@ -26,3 +28,10 @@ def test_what_is_expected_is_told_in_words(
     with pytest.raises(SystemExit, match="2"):
         main(["--net", "n.onnx", option, said])
     assert f"argument {option}: {told}" in capsys.readouterr().err
+
+
+def test_it_says_which_version_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """An assessor writes down what judged the certificate."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"birdnn-check {metadata.version('birdnn')}\n"

@@ -129,9 +129,16 @@ def test_who_installed_the_checker_alone_is_told_what_is_missing() -> None:
     done = subprocess.run([sys.executable, "-c", without], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == (
-        "birdnn: error: the package typer is not installed: pip install birdnn brings all that it needs. "
-        "The checker alone is there: birdnn-check --help\n"
+        "birdnn: error: the package typer is not installed: pip install . in birdnn's source folder brings all that it "
+        "needs. The checker alone is there: birdnn-check --help\n"
     )
+
+
+def test_python_says_what_is_missing_too() -> None:
+    without = "import sys; sys.modules['torch'] = None; import birdnn; birdnn.verify"
+    done = subprocess.run([sys.executable, "-c", without], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: birdnn.verify: the package torch is not inst")
+    assert len(done.stderr.splitlines()) < 8
 
 
 def test_a_missing_module_of_ours_is_our_own_fault() -> None:

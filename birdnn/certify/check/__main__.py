@@ -49,6 +49,16 @@ def _at_least(least: int) -> Callable[[str], int]:
     return read
 
 
+class _SayVersion(argparse.Action):
+    """What whoever checks writes down; found out only where it is asked for, as that takes as long as all imports."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        print(f"birdnn-check {metadata.version('birdnn')}")
+        parser.exit()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 accepted, 1 rejected, 4 unreadable, 5 where this program fails and has judged nothing."""
     parser = argparse.ArgumentParser(prog="birdnn-check", description=(__doc__ or "").replace("``", ""))
@@ -65,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--part", type=_parse_part, metavar="N/M", help="only one of so many parts of the trees, from 0 on"
     )
+    parser.add_argument("--version", action=_SayVersion, nargs=0, help="say the version of birdnn, and leave")
     parser.add_argument("certificate", nargs="?", metavar="CERTIFICATE", help="a .certificate.json.gz file")
     given = parser.parse_args(arguments)
     if given.before is None and (given.certificate is None or not given.prop):
