@@ -365,7 +365,7 @@ class Scaling:
         return Polytope(rows=tuple(rows), n_outputs=polytope.n_outputs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Property:
     """A statement about a network: no input of a region's box has an output in that region's unsafe polytopes.
 
@@ -409,6 +409,11 @@ class Property:
         for region in self.regions:
             if region.n_inputs != self.n_inputs or any(p.n_outputs != self.n_outputs for p in region.unsafe):
                 raise SpecError(f"property {self.name!r} has a region of another size than its variables")
+
+    def __repr__(self) -> str:
+        # numbers of all regions would fill pages; `birdnn property explain` says them in words
+        boxes = "1 region" if len(self.regions) == 1 else f"{len(self.regions)} regions"
+        return f"Property({self.name!r}, {self.n_inputs} inputs, {self.n_outputs} outputs, {boxes})"
 
     def require_sizes(self, n_inputs: int, n_outputs: int) -> None:
         """Refuse a network of another size.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import nn
 from typing_extensions import Unpack
 
-from birdnn.api.loading import File, NetworkLike, PropertyLike, load_network, load_property
+from birdnn.api.loading import File, NetworkLike, PropertyLike, load_network, load_property, path_of
 from birdnn.api.options import (
     EstimateOptions,
     FalsifyOptions,
@@ -27,6 +27,7 @@ from birdnn.api.options import (
 from birdnn.api.stored import Stored
 from birdnn.certify.check import Settings
 from birdnn.errors import DisagreementError, InputError, MismatchError
+from birdnn.network import Network
 from birdnn.patterns import matching_files
 from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
@@ -290,9 +291,14 @@ def check(
         raise InputError(f"check(): arithmetic is {arithmetic!r}; 'float64' or 'exact' is expected")
     require_in_range("check", {"sample": sample, "seed": seed})
     settings = Settings(arithmetic=arithmetic, sample=sample, seed=seed)
-    paths = [Path(path) for path in _expand_patterns(props)]
-    nets = {name: Path(path) for name, path in net.items()} if isinstance(net, Mapping) else Path(net)
-    return check_files(nets, paths, Path(certificate), settings=settings)
+    paths = [path_of(f"{_BOUND} a property", path) for path in _expand_patterns(props)]
+    said = f"{_BOUND} a network"
+    nets = {name: path_of(said, path) for name, path in net.items()} if isinstance(net, Mapping) else path_of(said, net)
+    return check_files(nets, paths, path_of("the file of a certificate", certificate), settings=settings)
+
+
+_BOUND = "a certificate is bound to the content of files, so that the file of"
+"""Also of a repair's properties, which lie beside its result where they had none."""
 
 
 @contextmanager
@@ -320,8 +326,21 @@ def _stored_files(
         raise MismatchError("nothing is asked: name at least one property")
     # a module does not say how many inputs it takes; the first property does
     if given and isinstance(net, nn.Module):
-        net = load_network(net, input_shape=(load_property(given[0]).n_inputs,))
+        net = _module_of_vectors(net, load_property(given[0]))
     return stored.network(net), tuple(stored.property(prop) for prop in given)
+
+
+def _module_of_vectors(module: nn.Module, prop: Property) -> Network:
+    """The network of a module that takes as many inputs as a property has.
+
+    Raises:
+        MismatchError: it takes something else.
+    """
+    try:
+        return load_network(module, input_shape=(prop.n_inputs,))
+    except MismatchError as error:
+        told = f"property {prop.name!r} has {prop.n_inputs} inputs, and a module is taken to have as many in a row"
+        raise MismatchError(f"{told}; load_network(module, input_shape=(...)) says another shape: {error}") from error
 
 
 def _stored_related_files(
@@ -339,7 +358,11 @@ def _stored_related_files(
 def _stored_domain(stored: Stored, given: str | Path | tuple[Any, Any] | None) -> Path | Literal["property"] | None:
     if given is None or given == "property":
         return None if given is None else "property"
-    return stored.corners("domain", *given) if isinstance(given, tuple) else Path(given)
+    return (
+        stored.corners("domain", *given)
+        if isinstance(given, tuple)
+        else path_of("a file, two corners or 'property', for a domain,", given)
+    )
 
 
 def _stored_inputs(stored: Stored, name: str, given: str | Path | tuple[Any, Any] | None) -> Path | None:

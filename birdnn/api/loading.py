@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from birdnn.decimals import exact_number
-from birdnn.errors import BirdnnError, MismatchError, SpecError
+from birdnn.errors import BirdnnError, InputError, MismatchError, SpecError
 from birdnn.formats import network_kind, read_network, read_property
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.files import write_bytes
@@ -29,8 +29,23 @@ File: TypeAlias = str | os.PathLike[str]
 NetworkLike: TypeAlias = File | nn.Module
 PropertyLike: TypeAlias = File | Property
 
+NETWORK = "a network, as a file, a torch module or a loaded network,"
+PROPERTY = "a property, as a file, or made by load_property, box_property or rule,"
 
-def load_network(source: NetworkLike, *, input_shape: Sequence[int] | None = None) -> Network:
+
+def path_of(what: str, given: object) -> Path:
+    """The path that was given for something that is a file.
+
+    Raises:
+        InputError: what was given is no path.
+    """
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    # an object that prints in many lines would hide what is said about it
+    raise InputError(f"{what} is expected, not {type(given).__name__}")
+
+
+def load_network(source: NetworkLike, *, input_shape: Sequence[int] | int | None = None) -> Network:
     """A network from a file or from a torch module.
 
     It is compared with onnxruntime on seeded inputs, one from a module with the module's own forward pass as well. A
@@ -39,7 +54,7 @@ def load_network(source: NetworkLike, *, input_shape: Sequence[int] | None = Non
     Args:
         source: a file (``.onnx`` or ``.nnet``, also with ``.gz``), a module that takes one tensor of shape
             ``(batch, *input_shape)`` and gives one or a tuple of them, or a network.
-        input_shape: of one sample, for a module.
+        input_shape: of one sample, for a module; a number n stands for ``(n,)``.
 
     Returns:
         A network whose call takes a batch of flat inputs (n, n_inputs) to flat outputs (n, n_outputs). Several inputs
@@ -67,8 +82,10 @@ def load_network(source: NetworkLike, *, input_shape: Sequence[int] | None = Non
         if input_shape is None:
             told = "nothing says what the module's input is like: birdnn.load_network(module, input_shape=(...)) does"
             raise MismatchError(f"input_shape is missing: {told}")
-        return network_from_module(source, input_shape)
-    return read_network(Path(source))
+        # a module of vectors has one size, which is often said as a number
+        shape = (int(input_shape),) if isinstance(input_shape, int | np.integer) else tuple(input_shape)
+        return network_from_module(source, shape)
+    return read_network(path_of(NETWORK, source))
 
 
 def load_property(source: PropertyLike) -> Property:
@@ -82,7 +99,7 @@ def load_property(source: PropertyLike) -> Property:
     >>> prop.name, len(prop.regions), prop.n_inputs
     ('prop_8', 1, 5)
     """
-    return source if isinstance(source, Property) else read_property(Path(source))
+    return source if isinstance(source, Property) else read_property(path_of(PROPERTY, source))
 
 
 def box_property(
@@ -156,10 +173,10 @@ def repaired_module(module: nn.Module, file: File | None) -> nn.Module:
     """
     if file is None:
         raise MismatchError("there is no repaired network: the outcome's result says why none was written")
-    return module_with_values(module, read_network(Path(file)))
+    return module_with_values(module, read_network(path_of("the file of a repaired network", file)))
 
 
-def save_network(net: NetworkLike, file: File, *, input_shape: Sequence[int] | None = None) -> None:
+def save_network(net: NetworkLike, file: File, *, input_shape: Sequence[int] | int | None = None) -> None:
     """Write a network, or a torch module, as an ONNX file (``.gz`` by its name).
 
     A network that was read from an ONNX file and has other values now is written as that file with these values, where

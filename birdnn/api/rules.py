@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import ArrayLike
 from typing_extensions import Unpack
 
 from birdnn.api.asking import temporary_store
-from birdnn.api.loading import File, NetworkLike
+from birdnn.api.loading import File, NetworkLike, path_of
 from birdnn.api.options import RuleOptions, checked_options
 from birdnn.errors import SpecError
 from birdnn.pipeline.stating import state_rule
@@ -24,7 +25,7 @@ def rule(
     never: str | None = None,
     always: str | None = None,
     when: str | Mapping[str, object] = "",
-    domain: str | Mapping[str, object] | File | tuple[ArrayLike, ArrayLike] | None = None,
+    domain: str | Mapping[str, object] | File | tuple[ArrayLike, ArrayLike] | npt.NDArray[Any] | None = None,
     **options: Unpack[RuleOptions],
 ) -> Property:
     """The property that a rule in a line states about a network.
@@ -51,7 +52,7 @@ def rule(
     >>> birdnn.verify(net, made, timeout_s=60).verdicts[0].outcome
     'violated'
     """
-    if isinstance(domain, tuple | list):
+    if isinstance(domain, tuple | list | np.ndarray):
         if len(domain) != 2:
             raise SpecError(f"domain: a lower and an upper corner are expected, not {len(domain)} entries")
         lower, upper = (_corner_numbers(side) for side in domain)
@@ -59,7 +60,7 @@ def rule(
             raise SpecError(f"domain: corners of {len(lower)} and {len(upper)} numbers")
         domain = {f"x{index}": pair for index, pair in enumerate(zip(lower, upper, strict=True))}
     elif domain is not None and not isinstance(domain, str | Mapping):
-        domain = Path(domain)
+        domain = path_of("a rule, two corners, ranges by name or a file, for a domain,", domain)
     said = checked_options("rule", options)
     with temporary_store() as stored:
         path = stored.network(net)

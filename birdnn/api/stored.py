@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from birdnn.api.loading import NetworkLike, PropertyLike, load_network, network_bytes
+from birdnn.api.loading import NETWORK, PROPERTY, NetworkLike, PropertyLike, load_network, network_bytes, path_of
 from birdnn.errors import BirdnnError, MismatchError, OutputError, SpecError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.files import NETWORK_BYTES, read_stored, stem_and_kind, write_bytes
@@ -58,7 +58,7 @@ class Stored:
             MismatchError: a torch module, which was not loaded, so that nobody knows the shape of its input.
         """
         if not isinstance(net, nn.Module):
-            return Path(net)
+            return path_of(NETWORK, net)
         net = load_network(net)
         own = Path(net.source)
         if net.source and _same_network(net, own):
@@ -68,7 +68,7 @@ class Stored:
     def property(self, prop: PropertyLike) -> Path:
         """A file of `prop`."""
         if not isinstance(prop, Property):
-            return Path(prop)
+            return path_of(PROPERTY, prop)
         if prop.path and _same_property(prop, Path(prop.path)):
             return Path(prop.path)
         if prop.name in ("", ".", "..") or set(prop.name) & set("/\\\0"):

@@ -24,6 +24,9 @@ MAX_EXPONENT = 4000
 """Largest exponent of a number in a formula, either way: what no output reaches may still be asked about."""
 
 # room for a number of exponent `MAX_EXPONENT`, which has some 13,300 bits
+UNBOUNDED = "every input must be bounded"
+"""How the refusal of an input without one of its bounds ends, for those who can say what to do about it."""
+
 _MAX_BITS = 1 << 14
 _ZERO = Fraction(0)
 
@@ -231,7 +234,7 @@ def _box_corners(box: Box, n_inputs: int, path: str) -> Corners:
     for upper, word in ((False, "lower"), (True, "upper")):
         for index in range(n_inputs):
             if (index, upper) not in box:
-                raise FormatError(path, "", f"input X_{index} has no {word} bound; every input must be bounded")
+                raise FormatError(path, "", f"input X_{index} has no {word} bound; {UNBOUNDED}")
     bounds = (box[index, upper] for upper in (False, True) for index in range(n_inputs))
     return tuple((bound.value, bound.strict) for bound in bounds)
 

@@ -22,7 +22,7 @@ from typing import NoReturn, SupportsFloat
 
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError, SpecError
-from birdnn.formats.dnf import And, Atom, Formula, Or, Term, Variable, build_regions, compare_terms, negated
+from birdnn.formats.dnf import UNBOUNDED, And, Atom, Formula, Or, Term, Variable, build_regions, compare_terms, negated
 from birdnn.spec import Property
 
 MAX_LENGTH = 20_000
@@ -336,6 +336,8 @@ def _require_inside(when: Formula, domain: Formula, names: Names, within: str) -
             build_regions(And((domain, part)), names.n_inputs, names.n_outputs, "")
         except FormatError as error:
             if isinstance(domain, And) and not domain.parts:
+                if not error.problem.endswith(UNBOUNDED):
+                    raise SpecError(f"when: {error.problem}") from None
                 told = f"{error.problem}; nobody says between which values inputs lie: say a domain"
                 raise SpecError(f"the rule does not say which inputs it is about: {told}") from None
             whose = f" ({within})" if within else ""

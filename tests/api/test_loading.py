@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 
 import birdnn
-from birdnn.api.loading import network_bytes
+from birdnn.api.loading import PROPERTY, network_bytes, path_of
 from birdnn.formats.onnx import layers_to_onnx, network_from_layers
 from tests.formats.test_nnet import TEXT
 from tests.strategies import decimals
@@ -47,6 +47,27 @@ def test_what_is_loaded_is_given_back_as_it_is(file: Path) -> None:
 def test_a_module_does_not_say_what_its_input_is_like() -> None:
     with pytest.raises(birdnn.MismatchError, match=r"input_shape is missing: .*load_network\(module, input_shape="):
         birdnn.load_network(torch.nn.Linear(2, 1))
+
+
+def test_the_shape_of_a_vector_may_be_a_number() -> None:
+    assert birdnn.load_network(torch.nn.Linear(3, 1), input_shape=3).n_inputs == 3
+
+
+@pytest.mark.parametrize("given", [3, np.eye(2), birdnn.box_property("p", **HALF)])
+def test_what_is_no_file_is_refused_in_words(given: object) -> None:
+    """While tests run types are checked before; whoever calls birdnn has this alone."""
+    with pytest.raises(birdnn.InputError, match=f"^a property, as a file, .* is expected, not {type(given).__name__}$"):
+        path_of(PROPERTY, given)
+
+
+def test_a_module_that_takes_something_else_than_the_property_says() -> None:
+    """Nobody said the shape that torch complains about: the property did."""
+    with pytest.raises(birdnn.MismatchError, match=r"^property 'p' has 1 inputs, and a module.*_shape=\(\.\.\.\)"):
+        birdnn.verify(torch.nn.Linear(2, 1), birdnn.box_property("p", **HALF))
+
+
+def test_a_property_prints_in_a_line() -> None:
+    assert repr(birdnn.box_property("p", **HALF)) == "Property('p', 1 inputs, 1 outputs, 1 region)"
 
 
 def test_a_file_is_written_with_the_values_of_now_and_keeps_the_rest(file: Path, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_what_must_come_out_is_violated_by_anything_else(net: Network) -> None:
     [
         ([0, -1], [1, 2]),
         (np.array([0.0, -1.0]), np.array([1.0, 2.0])),
+        np.array([[0.0, -1.0], [1.0, 2.0]]),
         "x0 in [0, 1], x1 in [-1, 2]",
         {"x0": (0, 1), "x1": (-1, 2)},
     ],
@@ -75,6 +76,10 @@ def test_a_domain_from_a_file(net: Network, tmp_path: Path) -> None:
         ({"domain": ([0, 2], [1, 1])}, "x1"),
         ({"domain": ([0], [1])}, "input X_1 has no lower bound"),
         ({"domain": None}, "nobody says between which values inputs lie: say a domain"),
+        (
+            {"domain": None, "when": {"x0": (1, 0), "x1": (0, 1)}},
+            "^when: .* lower bound 1 above upper bound 0$",
+        ),
         ({"never": "y9 > 0"}, "y9"),
         ({"never": "y0 >"}, "rule 'y0 >': at the end: expected a number"),
         ({"always": "y0 > 1"}, "one of never and always"),
