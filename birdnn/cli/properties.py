@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from birdnn.cli.failures import complain
 from birdnn.cli.terminal import print_first_line, show
-from birdnn.errors import OutputError
+from birdnn.errors import MismatchError, OutputError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.files import write_bytes
 from birdnn.formats.vnnlib_text import Version
@@ -30,14 +31,25 @@ def finish_make(request: RuleRequest, out: Path, to: Version, *, quiet: bool) ->
     return 0
 
 
-def finish_relate(request: RelationRequest, out: Path, *, quiet: bool) -> int:
-    """Write the query and say how it is decided; 0."""
+def finish_relate(request: RelationRequest, second: Path | None, out: Path, *, quiet: bool) -> int:
+    """Write the query and say how it is decided; 0. `second`: the other network, where it is said.
+
+    Raises:
+        MismatchError: it is of another size, or the relation is about one network.
+    """
     _require_new(out)
     text, networks = state_relation(request)
+    if second is not None:
+        if networks == 1:
+            raise MismatchError(f"this relation is about one network at two inputs; {second} is one more")
+        one, other = (read_network(path) for path in (request.net, second))
+        if (one.n_inputs, one.n_outputs) != (other.n_inputs, other.n_outputs):
+            sizes = " and ".join(f"{net.n_inputs} inputs, {net.n_outputs} outputs" for net in (one, other))
+            raise MismatchError(f"{request.net} and {second} are of different sizes: {sizes}")
     write_bytes(out, text.encode())
     print_first_line(str(out))
     if not quiet:
-        nets = f"--net f={request.net}" + (" --net g=FILE" if networks > 1 else "")
+        nets = f"--net f={request.net}" + (f" --net g={second or 'FILE'}" if networks > 1 else "")
         complain(f"birdnn verify {nets} --prop {out} decides it")
     return 0
 
@@ -52,7 +64,8 @@ def finish_explain(prop: Path, net: Path | None, units: Units) -> int:
 def finish_convert(prop: Path, net: Path | None, out: Path, to: Version) -> int:
     """Write the property in the other version; 0."""
     _require_new(out)
-    _write_property(read_property(prop), to, out, net)
+    # as if it were of no file: the words of this one go with it, for what is written is compared with what was read
+    _write_property(replace(read_property(prop), path=None), to, out, net)
     print_first_line(f"{out}: says in VNN-LIB {to} what {prop} says")
     return 0
 

@@ -18,6 +18,7 @@ from birdnn.cli.options import (
     Net,
     Quiet,
     Units,
+    parse_networks,
     require_each_counts,
     require_input_files,
 )
@@ -167,7 +168,14 @@ def convert(options: ConvertOptions) -> int:
 class RelateOptions:
     """What the command line says."""
 
-    net: Net
+    net: Annotated[
+        list[str],
+        typer.Option(
+            "--net",
+            metavar="FILE",
+            help="The network, or the first of two; or both, as birdnn verify takes them: --net f=FILE --net g=FILE.",
+        ),
+    ]
     within: Annotated[
         float | None,
         typer.Option(
@@ -222,16 +230,17 @@ class RelateOptions:
 def relate(options: RelateOptions) -> int:
     """Write a query of VNN-LIB 2.0 about two networks, or about one at two inputs.
 
-    --within and --same-decision are about two networks, of which --net is the first: birdnn verify --net f=A.onnx --net
-    g=B.onnx decides them. All others are about one network at two inputs: --net f=A.onnx is enough.
+    --within and --same-decision are about two networks: birdnn verify --net f=A.onnx --net g=B.onnx decides them. All
+    others are about one network at two inputs: --net f=A.onnx is enough. The first network says where inputs lie.
     """
+    first, second = _one_or_both(parse_networks(options.net))
     require_each_counts("relate", {"suite": options.suite, "as_name": options.as_name})
     require_input_files(options)
     from birdnn.cli.properties import finish_relate
     from birdnn.records import RelationRequest
 
     request = RelationRequest(
-        net=options.net,
+        net=first,
         within=options.within,
         same_decision=None if options.same_decision is None else options.same_decision.value,
         rising=options.rising,
@@ -242,7 +251,20 @@ def relate(options: RelateOptions) -> int:
         suite=options.suite,
         as_name=options.as_name,
     )
-    return finish_relate(request, options.out, quiet=options.quiet)
+    return finish_relate(request, second, options.out, quiet=options.quiet)
+
+
+def _one_or_both(nets: Path | dict[str, Path]) -> tuple[Path, Path | None]:
+    """The networks that a relation calls f and g.
+
+    Raises:
+        BadParameter: they have other names.
+    """
+    if isinstance(nets, Path):
+        return nets, None
+    if "f" not in nets or set(nets) - {"f", "g"}:
+        raise typer.BadParameter("the query calls the networks f and g: --net f=FILE --net g=FILE", param_hint="--net")
+    return nets["f"], nets.get("g")
 
 
 property_.command("make", cls=Command)(make)

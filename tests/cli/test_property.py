@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,34 @@ def test_a_network_of_no_suite_is_refused(call: Call, demo: Path, words: tuple[s
     done = call("property", *words, "--net", "demo.onnx", "--as", "N1,1", "--out", "new.vnnlib")
     assert done.status == 2
     assert "say which with --suite" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_a_relation_takes_both_networks_as_verify_does(call: Call, demo: Path) -> None:
+    """The last of two would be taken in silence otherwise, and it need not be the one that a suite knows."""
+    shutil.copy("demo.onnx", "other.onnx")
+    both = ("--net", "f=demo.onnx", "--net", "g=other.onnx")
+    done = call("property", "relate", *both, "--within", "0.1", "--out", "q.vnnlib")
+    assert (done.status, done.out) == (0, "q.vnnlib\n")
+    assert "birdnn verify --net f=demo.onnx --net g=other.onnx --prop q.vnnlib decides it" in done.err
+    assert call("verify", *both, "--prop", "q.vnnlib", "--quiet").out == "unsat\n"
+    for words, told in (
+        (("--net", "demo.onnx", "--net", "other.onnx", "--within", "0.1"), "--net NAME=FILE"),
+        (("--net", "a=demo.onnx", "--net", "g=other.onnx", "--within", "0.1"), "calls the networks f and g"),
+        ((*both, "--rising", "x0:y0"), "about one network"),
+    ):
+        done = call("property", "relate", *words, "--out", "new.vnnlib")
+        assert done.status in (2, 4)
+        assert told in " ".join(done.err.replace("│", " ").split())
+    birdnn.save_network(nn.Linear(5, 2), "small.onnx", input_shape=5)
+    done = call("property", "relate", *both[:2], "--net", "g=small.onnx", "--within", "0.1", "--out", "new.vnnlib")
+    assert (done.status, "of different sizes: 5 inputs, 5 outputs and 5 inputs, 2 outputs" in done.err) == (4, True)
+
+
+def test_a_conversion_keeps_the_words(call: Call, demo: Path) -> None:
+    assert call("property", "convert", "prop_8.vnnlib", "--to", "2.0", "--out", "two.vnnlib").status == 0
+    said = Path("prop_8.vnnlib").read_text().splitlines()[0]
+    assert said.startswith(";")
+    assert Path("two.vnnlib").read_text().startswith(said)
 
 
 def test_a_domain_of_another_network_says_whose_it_is(demo: Path) -> None:
