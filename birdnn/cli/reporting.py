@@ -17,7 +17,7 @@ from birdnn.report.intoto import intoto_statement
 from birdnn.report.pages import html_page, markdown_page
 from birdnn.report.publish import dumps
 from birdnn.report.sarif import sarif_log
-from birdnn.report.tables import add_fact, facts_grid
+from birdnn.report.tables import add_fact, facts_grid, place_text
 
 NAMES: Mapping[str, str] = {
     "html": "report.html",
@@ -82,7 +82,7 @@ def make_report(
 def finish_report(report: SafetyReport, files: Sequence[Path], *, quiet: bool) -> int:
     """Say where it is and what it says; 0."""
     for path in files:
-        print_first_line(str(path))
+        print_first_line(str(path) if quiet else place_text(str(path)))
     for entry in report.files:
         if entry.state != "as recorded":
             complain(f"warning: {entry.role} {entry.path}: {entry.state}; the report says so")

@@ -47,13 +47,18 @@ def _signed_text(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")
 
 
+def _with_minus(text: str) -> str:
+    """A negative number with the sign that the others of its table have; an exponent keeps its own."""
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
 # "at least" and "at most" round to the safe side, for what a limit is said of; all others round to nearest.
 FORMS: dict[str, Callable[[Any], str]] = {
     "percent": percent,
     "count": lambda value: f"{value:,}",
     "small": lambda value: f"{value:.2g}",
-    "at least": at_least_text,
-    "at most": at_most_text,
+    "at least": lambda value: _with_minus(at_least_text(value)),
+    "at most": lambda value: _with_minus(at_most_text(value)),
     "number": _signed_text,
     "part": lambda value: f"{value:.3f}",
     "difference": lambda value: f"{value:+.4g}".replace("-", "−"),

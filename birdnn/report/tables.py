@@ -57,12 +57,17 @@ def size_text(size: float) -> str:
     return f"{value:,.0f} {unit}" if value >= 99.5 else f"{value:.2g} {unit}"
 
 
-def file_line(name: str, path: str, more: str = "") -> Text:
-    """Where a file is, on a line that nothing breaks; relative to the folder that the user is in, if it lies there."""
+def place_text(path: str) -> str:
+    """Where a file is, relative to the folder that the user is in, if it lies there."""
     place = Path(path)
     if place.is_absolute() and place.is_relative_to(Path.cwd()):
         place = place.relative_to(Path.cwd())
-    said = Text.assemble((f"{name:<18}", "dim"), readable(str(place)), f" ({more})" if more else "")
+    return str(place)
+
+
+def file_line(name: str, path: str, more: str = "") -> Text:
+    """Where a file is, on a line that nothing breaks; relative to the folder that the user is in, if it lies there."""
+    said = Text.assemble((f"{name:<18}", "dim"), readable(place_text(path)), f" ({more})" if more else "")
     # A path that is broken or cut short cannot be copied from the terminal.
     said.no_wrap, said.overflow = True, "ignore"
     return said
