@@ -142,3 +142,14 @@ def test_the_help_is_one_that_the_pages_understand() -> None:
     assert "[cyan]" not in page
     assert "| 0 | " in page
     assert "| 130 | " in page
+
+
+def test_the_checker_is_as_long_as_the_assessor_is_told() -> None:
+    """Who plans to read it counts on that; the parts for graphs and for pairs of networks stand in folders."""
+    page = (ROOT / "docs" / "examples" / "assessor.md").read_text(encoding="utf-8")
+    told = re.search(r"its ([\d,]+) lines can be\s+read \(([\d,]+) of them", page)
+    assert told is not None
+    checker = ROOT / "birdnn" / "certify" / "check"
+    for said, files in zip(told.groups(), (checker.rglob("*.py"), checker.glob("*.py")), strict=True):
+        lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+        assert abs(lines - int(said.replace(",", ""))) <= 0.05 * lines
