@@ -221,7 +221,7 @@ class _Runner:
 
     def _compile_bounds(self) -> None:
         """Have the bounds compiled, or found on the disk: each process would begin anew, and end before it is done."""
-        self._watch.update(Progress(phase="compiling the bounds, once for each version"))
+        self._watch.update(Progress(phase="loading compiled bounds, which are made once for each version"))
         ready = "from birdnn.bounds.compiled.bound import prepare; prepare()"
         with subprocess.Popen([sys.executable, "-c", ready], stdin=subprocess.DEVNULL) as process:
             while process.poll() is None and not self.stopped():
