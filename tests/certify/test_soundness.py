@@ -435,6 +435,19 @@ def test_a_counterexample_of_one_branch_of_two(tmp_path: Path) -> None:
         check(net, [prop], write(tmp_path / "c.json.gz", head(net, "real", [proof])))
 
 
+@pytest.mark.parametrize("ends", [("0.1", "0.100000001"), ("0.100000001", "0.1")], ids=["last", "first"])
+def test_an_input_that_is_another_point_in_each_branch(ends: tuple[str, str], tmp_path: Path) -> None:
+    """It violates exactly where one of these points does: a proof beside it is wrong, whatever the others do."""
+    net, prop = tmp_path / "net.onnx", tmp_path / "p.vnnlib"
+    net.write_bytes(layers_to_onnx([(np.eye(1), np.zeros(1))]))
+    # no number of single precision is either end, and the one that is run for both is the same
+    branches = " ".join(f"(and (>= X_0 {end}) (<= X_0 {end}) (>= Y_0 0.1000000005))" for end in ends)
+    prop.write_text(property_text(1, 1, f"(or {branches})"))
+    x = [f"{float(np.float32(0.1)):.30f}"]  # as a decimal: exactly
+    proof = {"property": about(prop), "verdict": "violated", "input": x}
+    assert check(net, [prop], write(tmp_path / "c.json.gz", head(net, "real", [proof]))).answers[0].exactly
+
+
 def test_what_is_said_of_several_answers() -> None:
     proved, exact, loose = (
         Answer("p", "proved", leaves=3),
