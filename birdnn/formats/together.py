@@ -31,12 +31,16 @@ class Together:
         self.asked: list[Path] = []
 
     def add(self, target: Path, data: bytes) -> Path:
-        """Write a file; where it lies until `commit`. ``.gz`` compresses.
+        """Write a file; where it lies until `commit`. ``.gz`` compresses. What was written for this place before goes.
 
         Raises:
             OutputError: it cannot be written.
         """
         self.asked.append(target)
+        if (earlier := self._new.pop(target, None)) is not None and earlier in self._written:
+            with suppress(OSError):
+                earlier.unlink(missing_ok=True)
+            os.close(self._written.pop(earlier))
         temporary, handle = staged(target, data)
         self._written[temporary] = handle
         self._new[target] = temporary

@@ -14,6 +14,7 @@ from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats.files import pack_gzip, write_bytes
 from birdnn.pipeline.checking import Stopped, progress_reporter
+from birdnn.pipeline.checking_beside import CheckBeside
 from birdnn.pipeline.claims import assumptions, is_chain
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
@@ -33,6 +34,49 @@ class Decided:
     path: str
     verdict: Verdict
     shared: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenCertificate:
+    """A certificate as it lies on the disk.
+
+    Attributes:
+        nets: the network's file, or those of several by their names.
+        found: what it speaks about.
+        place: where it lies for the time being; `out` is where it will.
+        sha256, size: of the file as it lies there.
+        write_s: seconds of writing it.
+    """
+
+    nets: Path | Mapping[str, Path]
+    found: Sequence[Decided]
+    place: Path
+    out: Path
+    sha256: str
+    size: int
+    write_s: float
+
+    @property
+    def props(self) -> list[str]:
+        """The files of the properties."""
+        return [entry.path for entry in self.found]
+
+    @classmethod
+    def at(
+        cls, place: Path, out: Path, nets: Path | Mapping[str, Path], found: Sequence[Decided], begun: float
+    ) -> WrittenCertificate:
+        """That of a file, which somebody began to make at ``begun`` on the monotonic clock."""
+        # read back, so that the hash is that of the file as it lies there
+        stored = place.read_bytes()  # compressed, where the name says so
+        return cls(
+            nets=nets,
+            found=found,
+            place=place,
+            out=out,
+            sha256=hashlib.sha256(stored).hexdigest(),
+            size=len(stored),
+            write_s=time.monotonic() - begun,
+        )
 
 
 def certificate_obstacle(loaded: Loaded, units: Units) -> str:
@@ -58,17 +102,36 @@ def certify(
     semantics: Semantics,
     watch: Watch,
     over: Callable[[], bool] = lambda: False,
+) -> CertificateFile | None:
+    """Write what was recorded of proofs, and counterexamples; then have it checked in float64. See `write_certificate`
+    for arguments and errors; ``over`` may end the check, too.
+
+    Returns:
+        None where nothing can be certified.
+    """
+    written = write_certificate(loaded, decided, out, semantics=semantics, watch=watch, over=over)
+    return None if written is None else checked_certificate(written, watch, over)
+
+
+def write_certificate(
+    loaded: Loaded,
+    decided: Sequence[Decided],
+    out: Path,
+    *,
+    semantics: Semantics,
+    watch: Watch,
+    over: Callable[[], bool],
     write: Callable[[Path, bytes], Path] = write_file,
     named: str | None = None,
-) -> CertificateFile | None:
-    """Write what was recorded of proofs, and counterexamples; then have it checked in float64.
+) -> WrittenCertificate | None:
+    """Write what was recorded of proofs, and counterexamples.
 
     Args:
         loaded: the network as it lies on the disk.
         decided: what was asked of it; undecided properties are left out.
         out: where to.
         semantics: what the proofs speak about.
-        watch, over: whoever may end the check, and, as long as there is no file, the writing.
+        watch, over: whoever is told, and may end it.
         write: how; gives back where the file lies, which may be elsewhere for the time being.
         named: the network's file name, where it will have another one.
 
@@ -102,8 +165,7 @@ def certify(
     )
     # compressed here, where `over` can end it, not by whoever writes: that of a large proof takes long
     place = write(out, pack_gzip(data, over) if out.name.lower().endswith(".gz") else data)
-    del data  # the checker reads it again, and large proofs are large
-    return checked_certificate(loaded.path, found, place, out, begun, watch, over)
+    return WrittenCertificate.at(place, out, loaded.path, found, begun)
 
 
 def certified_answers(found: Sequence[Decided]) -> list[Certified]:
@@ -116,37 +178,31 @@ def certified_answers(found: Sequence[Decided]) -> list[Certified]:
 
 
 def checked_certificate(
-    nets: Path | Mapping[str, Path],
-    found: Sequence[Decided],
-    place: Path,
-    out: Path,
-    begun: float,
-    watch: Watch,
-    over: Callable[[], bool],
+    written: WrittenCertificate, watch: Watch, over: Callable[[], bool], beside: CheckBeside | None = None
 ) -> CertificateFile:
-    """What the checker says of a certificate that lies at a place and is to be called ``out``.
+    """What the checker says of a certificate.
 
     Args:
-        nets: the network's file, or those of several by their names.
-        found: what it speaks about.
-        place, out: see above.
-        begun: when somebody began to write it, monotonic.
-        watch, over: see `certify`.
+        written: the certificate.
+        watch, over: whoever is told, and may end the check.
+        beside: the checker, at work on it already.
     """
-    # read back, so that the hash is that of the file as it lies there
-    stored = place.read_bytes()  # compressed, where the name says so
-    # writing ends here: of both times only the second is the checker's
-    ready = time.monotonic()
-    answer, detail = _checker_answer(nets, [entry.path for entry in found], place, watch, over)
+    begun = time.monotonic()
+    watch.update(Progress(phase=f"checking {written.out.name}"))
+    line = None if beside is None else beside.accepted_line(lambda: watch.stopped() or over())
+    answer, detail = (
+        _checker_answer(written.nets, written.props, written.place, watch, over) if line is None else ("accepted", line)
+    )
+    check_s = time.monotonic() - begun if beside is None or line is None else beside.seconds
     return CertificateFile(
-        path=str(out.resolve()),
-        sha256=hashlib.sha256(stored).hexdigest(),
-        size=len(stored),
-        properties=tuple(entry.prop.name for entry in found),
+        path=str(written.out.resolve()),
+        sha256=written.sha256,
+        size=written.size,
+        properties=tuple(entry.prop.name for entry in written.found),
         answer=answer,
         detail=detail,
-        write_s=ready - begun,
-        check_s=time.monotonic() - ready,
+        write_s=written.write_s,
+        check_s=check_s,
     )
 
 

@@ -13,7 +13,13 @@ from birdnn.certify.write import pair_certificate_bytes
 from birdnn.chain import Activation
 from birdnn.formats.files import pack_gzip
 from birdnn.network import Network
-from birdnn.pipeline.certifying import Decided, certified_answers, checked_certificate, write_file
+from birdnn.pipeline.certifying import (
+    Decided,
+    WrittenCertificate,
+    certified_answers,
+    checked_certificate,
+    write_file,
+)
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, Progress, Watch
 from birdnn.spec import Property
@@ -71,4 +77,4 @@ def certify_related(
     )
     place = write_file(out, pack_gzip(data, over) if out.name.lower().endswith(".gz") else data)
     files = {name: loaded.path for name, loaded in nets.items()}
-    return checked_certificate(files, found, place, out, begun, watch, over)
+    return checked_certificate(WrittenCertificate.at(place, out, files, found, begun), watch, over)

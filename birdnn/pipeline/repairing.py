@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,8 @@ from birdnn.metrics import decisions, initialiser_changes, regressions
 from birdnn.pipeline.behaviour import kept_word
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.case import Asked, Case, Points, Subject
-from birdnn.pipeline.certifying import Decided, certificate_obstacle, certify, unwritten_note, verdict_without_proof
+from birdnn.pipeline.certifying import Decided, certificate_obstacle, unwritten_note, verdict_without_proof
+from birdnn.pipeline.certifying_repair import RepairCertificate
 from birdnn.pipeline.claims import is_chain
 from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.crosschecking import Inquiry, contradicting_witness, cross_checked, disagreement, require_engines
@@ -177,16 +177,24 @@ class _Repair:
             return self._outcome_untouched(best)
         self.remarks = survival_notes(survived, best, self.asked)
         self._look_at_applicable(best)
-        measured = self._measure(best, self.candidates.repair_set)
-        measured.contradicted.update(self._ask_engines(best.loaded, best.answers))
-        self._overrule_proofs(best.answers, measured.contradicted)
-        self.preservation = self._bound_change(best)
-        result = self._judge_result(best, measured, survived)
-        repaired = self._may_be_called_repaired(result, best)
-        try:
-            self.certificate = self._write_certificate(best, self.folder.network if repaired else self.folder.attempt)
-        except OutOfTime:
-            self.late.append(unwritten_note(self.folder.certificate))
+        writing = RepairCertificate(self.folder.certificate, self.together.add, self.case.semantics, self.watch)
+        shares, stage = self.settings.shares, self.clock.stage
+        # under the name that it will have unless something contradicts the proof meanwhile
+        final = self.folder.network.name
+        with writing.begun(best.loaded, self._certifiable(best), final, stage(shares.measuring).over):
+            measured = self._measure(best, self.candidates.repair_set)
+            measured.contradicted.update(self._ask_engines(best.loaded, best.answers))
+            self._overrule_proofs(best.answers, measured.contradicted)
+            self.preservation = self._bound_change(best)
+            result = self._judge_result(best, measured, survived)
+            repaired = self._may_be_called_repaired(result, best)
+            final = (self.folder.network if repaired else self.folder.attempt).name
+            try:
+                self.certificate = writing.finished(
+                    best.loaded, self._certifiable(best), final, stage(shares.certifying).over
+                )
+            except OutOfTime:
+                self.late.append(unwritten_note(self.folder.certificate))
         if self.certificate is not None and self.certificate.answer == "rejected":
             # what is to be stored has changed with it: result and name follow from the answers
             self._drop_rejected_proofs(best.answers, self.certificate)
@@ -216,25 +224,15 @@ class _Repair:
         lost = newly or bool(regressions(before, after))
         return self.request.as_many and won and not lost
 
-    def _write_certificate(self, best: Attempt, place: Path) -> CertificateFile | None:
-        """What is decided of the repaired network, as a certificate, checked within the time limit."""
+    def _certifiable(self, best: Attempt) -> list[Decided]:
+        """What a certificate may speak about: of points there is no property's file."""
         if certificate_obstacle(best.loaded, self.request.units):
-            return None
-        decided = [
+            return []
+        return [
             Decided(prop=s.prop, path=s.path, verdict=best.answers[s.prop.name].verdict)
             for s in self.asked
-            if not isinstance(s, Points) and best.guarantee(s.prop.name) == "proved"  # points have no property's file
+            if not isinstance(s, Points) and best.guarantee(s.prop.name) == "proved"
         ]
-        return certify(
-            best.loaded,
-            decided,
-            self.folder.certificate,
-            semantics=self.case.semantics,
-            watch=self.watch,
-            over=self.clock.stage(self.settings.shares.certifying).over,
-            write=self.together.add,
-            named=place.name,
-        )
 
     # --- the defect
 

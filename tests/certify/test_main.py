@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from importlib import metadata
 
+import psutil
 import pytest
 
 from birdnn.certify.check.__main__ import main
@@ -35,3 +40,30 @@ def test_it_says_which_version_it_is(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"birdnn-check {metadata.version('birdnn')}\n"
+
+
+def test_who_ends_it_ends_the_processes_that_check_other_parts() -> None:
+    """`timeout` sends SIGTERM, of which Python leaves nothing in order by itself."""
+    program = (
+        "import subprocess, sys, time\n"
+        "from birdnn.certify.check import __main__ as checker, parts\n"
+        "class Sleeping(parts.Others):\n"
+        "    def __init__(self):\n"
+        "        self._running, self._commands = [], [[sys.executable, '-c', 'import time; time.sleep(600)']]\n"
+        "def check(*args, **more):\n"
+        "    with Sleeping():\n"
+        "        print('started', flush=True)\n"
+        "        time.sleep(600)\n"
+        "checker.check = check\n"
+        "checker.main(['--net', 'n.onnx', '--prop', 'p.vnnlib', 'c.json'])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        (other,) = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    until = time.monotonic() + 10
+    while other.is_running() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not other.is_running()

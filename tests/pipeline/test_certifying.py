@@ -18,9 +18,11 @@ from birdnn.pipeline.certifying import (
     certificate_obstacle,
     certified_answers,
     certify,
+    checked_certificate,
     notes_beside_graphs,
     unwritten_note,
     verdict_without_proof,
+    write_certificate,
     write_file,
 )
 from birdnn.pipeline.load import Loaded, load_property
@@ -45,7 +47,9 @@ def decided(folder: Path, loaded: Loaded, bound: float, name: str = "prop") -> D
 
 
 def certified(loaded: Loaded, found: Sequence[Decided], out: Path, **more: object) -> CertificateFile | None:
-    return certify(loaded, found, out, semantics="real", **({"watch": Unwatched()} | more))
+    options: dict = {"semantics": "real", "watch": Unwatched(), "over": lambda: False} | more
+    written = write_certificate(loaded, found, out, **options)
+    return None if written is None else checked_certificate(written, options["watch"], options["over"])
 
 
 def content(path: Path) -> dict:
@@ -77,7 +81,7 @@ def test_half_a_proof_is_none(tmp_path: Path) -> None:
         (UNKNOWN, whole.prop),
     ):
         assert certified(loaded, [replace(whole, verdict=verdict, prop=prop)], out) is None
-    assert certified(loaded, [], out) is None
+    assert certify(loaded, [], out, semantics="real", watch=Unwatched()) is None
     assert not out.exists()
 
 
@@ -86,7 +90,7 @@ def test_proofs_and_counterexamples_are_written_and_checked(tmp_path: Path) -> N
     held, broken = decided(tmp_path, loaded, 2.0, "held"), decided(tmp_path, loaded, 0.25, "broken")
     assert isinstance(broken.verdict, Violated)
     out = tmp_path / "c.json"
-    found = certified(loaded, [held, replace(held, verdict=UNKNOWN), broken], out)
+    found = certify(loaded, [held, replace(held, verdict=UNKNOWN), broken], out, semantics="real", watch=Unwatched())
     assert found is not None
     assert (found.answer, found.properties, found.path) == ("accepted", ("held", "broken"), str(out))
     assert (found.size, found.sha256) == (out.stat().st_size, hashlib.sha256(out.read_bytes()).hexdigest())

@@ -7,7 +7,9 @@ included; nothing else of birdnn.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from birdnn.errors import BirdnnError
 
 # As `BirdnnError.exit_status` is; nobody may take it for a verdict.
 _DEFECT = 5
+# As a shell tells it.
+_TERMINATED = 128 + signal.SIGTERM
 
 
 def _escape_for_terminal(text: str) -> str:
@@ -59,8 +63,15 @@ class _SayVersion(argparse.Action):
         parser.exit()
 
 
+def _leave_in_order() -> None:
+    """Let SIGTERM, as `timeout` sends it, end the processes that check other parts, too."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 accepted, 1 rejected, 4 unreadable, 5 where this program fails and has judged nothing."""
+    _leave_in_order()
     parser = argparse.ArgumentParser(prog="birdnn-check", description=(__doc__ or "").replace("``", ""))
     said = "of the network; NAME=FILE, once for each, where a query is about two"
     parser.add_argument("--net", action="append", required=True, metavar="FILE", help=said)
