@@ -250,7 +250,7 @@ class Closeness:
         changed = [output for output in order if float(change[:, output].abs().amax())] or order[:1]
         joint = side_by_side([Part(net=net, reads=tuple(range(n))) for net in nets], n)
         region = _difference_region(self.corners, changed, case.loaded.net.n_outputs)
-        more, its = self._changes_at(nets, distinct_rows(hunt(joint, region, generator, True)).clamp(*box), over)
+        more, its = self._changes_at(nets, hunt(joint, region, generator, True).clamp(*box), over)
         x, change = torch.cat([x, more]), torch.cat([change, its])
         best = [change[:, output].argsort() for output in order]
         # the extremes of each output in both directions, replayed: float32 in torch chose them, runs of the files count

@@ -12,7 +12,7 @@ from birdnn.network import Network
 from birdnn.records import Pairing, SampleSet
 from birdnn.repair.protocol import Goal
 from birdnn.repair.targets import imitation_targets
-from birdnn.sample import distinct_rows, draw_from_region, evaluate
+from birdnn.sample import draw_from_region, evaluate
 from birdnn.sample.pieces import drawable_count
 from birdnn.spec import Polytope, Region
 
@@ -150,7 +150,7 @@ class Aim:
         order = order[margin[order] < 2 * self.margin]
         some = torch.randperm(len(order), generator=generator)[:_LEARNT]
         # of indices: an input that is among the worst and drawn as well is learnt once
-        chosen = distinct_rows(torch.cat([order[: _LEARNT // 2], order[some]]))
+        chosen = torch.unique(torch.cat([order[: _LEARNT // 2], order[some]]))
         # the oldest go first: they were hard for candidates that are long gone
         self.pool = torch.cat([self.pool, points.cpu()[chosen]])[-_POOL_LIMIT:]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,8 @@ BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
 
 SMALL = 1 << 20
 """Multiplications: a network of fewer evaluates a batch in less time than threads may have to wait for each other."""
+
+_NARROW = 16  # columns: sorting by one after the other takes less than comparing rows
 
 
 def draw_uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -118,4 +121,11 @@ def evaluate_batch(net: Network, x: Tensor, interventions: Interventions = UNTOU
 
 def distinct_rows(x: Tensor) -> Tensor:
     """The rows of ``x`` without duplicates, shape (m, inputs), sorted."""
+    if len(x) and x.shape[1] <= _NARROW and x.device.type == "cpu":
+        rows = x.numpy()
+        # by columns: torch compares row with row, which takes four times as long
+        rows = rows[np.lexsort(rows.T[::-1])]
+        first = np.ones(len(rows), dtype=bool)
+        first[1:] = (rows[1:] != rows[:-1]).any(1)
+        return torch.from_numpy(rows[first])
     return torch.unique(x, dim=0) if len(x) else x

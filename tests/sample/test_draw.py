@@ -66,5 +66,13 @@ def test_boxes_share_the_points() -> None:
     assert int((points < 1.5).sum()) == 5
 
 
+@pytest.mark.parametrize("columns", [1, 2, 5, 16, 17, 40])
+def test_distinct_rows_are_sorted_and_each_is_there_once(columns: int) -> None:
+    rows = torch.randint(-2, 3, (300, columns), generator=generator()).float() / 4
+    rows[:, columns // 2 :] = rows[:, : columns - columns // 2]
+    rows = torch.cat([rows, rows[::3], -rows[::5]])
+    assert distinct_rows(rows).tolist() == sorted(map(list, {tuple(row) for row in rows.tolist()}))
+
+
 def test_distinct_drops_duplicates() -> None:
     assert len(distinct_rows(torch.tensor([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]]))) == 2
