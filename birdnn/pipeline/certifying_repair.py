@@ -46,6 +46,7 @@ class RepairCertificate:
     def __init__(self, out: Path, write: Callable[[Path, bytes], Path], semantics: Semantics, watch: Watch) -> None:
         self.out, self.write, self.semantics, self.watch = out, write, semantics, watch
         self._begun: _Begun | None = None
+        self._threads = torch.get_num_threads()
 
     @contextmanager
     def begun(self, loaded: Loaded, decided: Sequence[Decided], named: str, over: Over) -> Iterator[None]:
@@ -55,7 +56,7 @@ class RepairCertificate:
             OutputError: the file cannot be written.
         """
         written = None
-        if decided and torch.get_num_threads() > 1:
+        if decided and self._threads > 1:
             # where there is no time now there may be some at the end, and whoever finishes it says so
             with suppress(OutOfTime):
                 written = self._write(loaded, decided, named, over)
@@ -68,6 +69,16 @@ class RepairCertificate:
                 yield
             finally:
                 self._begun = None
+                self.share_cores()
+
+    def share_cores(self) -> None:
+        """Leave cores to the checker while it is at work, and take them back afterwards; ask before each stage.
+
+        Threads of one operation spin until the last of them has a core: with as many as there are cores they would take
+        three times as long beside another process.
+        """
+        busy = self._begun is not None and self._begun.beside.at_work
+        torch.set_num_threads(self._threads // 2 if busy else self._threads)
 
     def finished(self, loaded: Loaded, decided: Sequence[Decided], named: str, over: Over) -> CertificateFile | None:
         """The certificate with what the checker says: the one that was begun, where nothing has changed since then.

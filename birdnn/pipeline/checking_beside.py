@@ -54,12 +54,17 @@ class CheckBeside:
         return self
 
     def __exit__(self, *how: object) -> None:
-        if self._waiting.is_alive():
+        if self.at_work:
             self._process.terminate()
             self._waiting.join(_END_S)
-        if self._waiting.is_alive():
+        if self.at_work:
             self._process.kill()
             self._waiting.join()
+
+    @property
+    def at_work(self) -> bool:
+        """Has it not ended yet?"""
+        return self._waiting.is_alive()
 
     def _wait(self, begun: float) -> None:
         self._said = self._process.communicate()[0]
@@ -67,7 +72,7 @@ class CheckBeside:
 
     def accepted_line(self, over: Callable[[], bool]) -> str | None:
         """What it says of the certificate that it accepts; None where it does not, or ``over`` ends the waiting."""
-        while self._waiting.is_alive():
+        while self.at_work:
             if over():
                 return None
             self._waiting.join(_LOOK_S)

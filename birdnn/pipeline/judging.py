@@ -69,6 +69,10 @@ class Attempt:
         """``"unknown"`` for a property that was not looked at."""
         return self.answers[name].guarantee if name in self.answers else "unknown"
 
+    def proved(self) -> frozenset[str]:
+        """The properties that are proved of it."""
+        return frozenset(name for name in self.answers if self.guarantee(name) == "proved")
+
     def rank(self, wanted: list[str]) -> tuple[bool, int, int]:
         """Greater is better: all proved, then few violated, then many proved."""
         # judging ends at the first violation, so that what was not looked at counts as badly as what is violated

@@ -150,21 +150,7 @@ class _Repair:
             return self._nothing_to_repair()
         broken = [s for s in self.asked if words[s.prop.name] != "proved"]
         task = self._repair_task()
-        self.candidates = Candidates(
-            request=self.request,
-            settings=self.settings,
-            asked=self.asked,
-            clock=self.clock,
-            folder=self.folder,
-            compare=self._comparison,
-            closeness=self._closeness() if self.request.max_difference is not None else None,
-            semantics=self.case.semantics,
-            device=self.device,
-            record=not certificate_obstacle(self.case.loaded, self.request.units),
-            slow=self._has_slow_proofs(),
-            keeper=self.keeper,
-            helpers=self.helpers,
-        )
+        self.candidates = self._make_candidates()
         best = self.candidates.search(stages(self.request, self.case, task, broken, self.settings))
         violated = any(words[s.prop.name] == "violated" for s in self.asked)
         if best is None:
@@ -182,9 +168,13 @@ class _Repair:
         # under the name that it will have unless something contradicts the proof meanwhile
         final = self.folder.network.name
         with writing.begun(best.loaded, self._certifiable(best), final, stage(shares.measuring).over):
+            writing.share_cores()
             measured = self._measure(best, self.candidates.repair_set)
+            writing.share_cores()
+            measured.contradicted.update(self._sample_afresh(best.loaded, best.proved()))
             measured.contradicted.update(self._ask_engines(best.loaded, best.answers))
             self._overrule_proofs(best.answers, measured.contradicted)
+            writing.share_cores()
             self.preservation = self._bound_change(best)
             result = self._judge_result(best, measured, survived)
             repaired = self._may_be_called_repaired(result, best)
@@ -204,6 +194,23 @@ class _Repair:
         place = self.folder.place(self.together, repaired=repaired)
         best.loaded = replace(best.loaded, path=place)
         return self._outcome(result, best, measured)
+
+    def _make_candidates(self) -> Candidates:
+        return Candidates(
+            request=self.request,
+            settings=self.settings,
+            asked=self.asked,
+            clock=self.clock,
+            folder=self.folder,
+            compare=self._comparison,
+            closeness=self._closeness() if self.request.max_difference is not None else None,
+            semantics=self.case.semantics,
+            device=self.device,
+            record=not certificate_obstacle(self.case.loaded, self.request.units),
+            slow=self._has_slow_proofs(),
+            keeper=self.keeper,
+            helpers=self.helpers,
+        )
 
     def _has_slow_proofs(self) -> bool:
         """Are proofs about a graph, or by signs of neurons? Of others estimates soon say that they are hopeless."""
@@ -362,15 +369,13 @@ class _Repair:
     def _measure(self, best: Attempt, repair_set: dict[str, Tensor]) -> Measured:
         self.watch.update(Progress(phase="measuring what changed"))
         begun = self.clock.now()
-        proved = frozenset(n for n in best.answers if best.guarantee(n) == "proved")
         violated = frozenset(s.prop.name for s in self.asked if self.before[s.prop.name].guarantee != "proved")
         points = {
             name: torch.cat([x, torch.tensor([w.x for w in self.witnesses.get(name, ())]).reshape(-1, x.shape[1])])
             for name, x in repair_set.items()
         }
         deadline = self.clock.stage(self.settings.shares.measuring)
-        measured = self._comparison(best.loaded, deadline).measure(points, proved, violated)
-        measured.contradicted.update(self._sample_afresh(best.loaded, proved))
+        measured = self._comparison(best.loaded, deadline).measure(points, best.proved(), violated)
         self.clock.book("sample", begun)
         return measured
 
@@ -391,7 +396,7 @@ class _Repair:
 
     def _sample_afresh(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
         """What fresh samples of the proved properties contradict."""
-        said = self.request.samples
+        begun, said = self.clock.now(), self.request.samples
         drawn = self.asked if said is None else self.case.subjects
         found = sample_afresh(
             loaded,
@@ -404,6 +409,7 @@ class _Repair:
             device=self.device,
         )
         self.sampled = found.bounds
+        self.clock.book("sample", begun)
         return found.contradicted
 
     def _ask_engines(self, loaded: Loaded, answers: dict[str, Answer]) -> dict[str, Witness]:
@@ -431,10 +437,8 @@ class _Repair:
 
     def _nothing_to_repair(self) -> PropertyRepair:
         """Every property is proved on the original; samples may contradict that too."""
-        begun = self.clock.now()
         proved = frozenset(name for name, answer in self.before.items() if answer.guarantee == "proved")
         contradicted = self._sample_afresh(self.case.loaded, proved)
-        self.clock.book("sample", begun)
         contradicted.update(self._ask_engines(self.case.loaded, self.before))
         self._overrule_proofs(self.before, contradicted)
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})

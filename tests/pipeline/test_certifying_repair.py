@@ -13,6 +13,7 @@ import torch
 from birdnn.formats.together import Together
 from birdnn.pipeline import certifying_repair
 from birdnn.pipeline.certifying_repair import RepairCertificate
+from birdnn.pipeline.checking_beside import CheckBeside
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import CertificateFile, Unwatched
 from tests.pipeline.subjects import UNKNOWN, identity
@@ -68,6 +69,38 @@ def test_what_has_not_changed_is_written_once(tmp_path: Path, asked_beside: list
     assert (found.answer, found.detail, asked_beside) == ("accepted", "float64, all 1 leaves", [found.sha256])
     files.commit()
     assert stored(out)["network"]["file"] == "small.repaired.onnx"
+
+
+class Busy(CheckBeside):
+    """A checker that ends when it is told to."""
+
+    at_work = True  # type: ignore[assignment]
+
+    def __init__(self, *files: object) -> None: ...
+
+    def __enter__(self) -> Busy:
+        return self
+
+    def __exit__(self, *how: object) -> None: ...
+
+
+@pytest.mark.usefixtures("cores")
+def test_cores_are_left_to_the_checker_while_it_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(certifying_repair, "CheckBeside", Busy)
+    loaded = identity(tmp_path, 0.0)
+    entry, files = decided(tmp_path, loaded, 2.0), Together()
+    writing = RepairCertificate(tmp_path / "c.json.gz", files.add, "real", Unwatched())
+    threads.clear()  # of the proof
+    writing.share_cores()
+    with writing.begun(loaded, [entry], "n.onnx", never):
+        writing.share_cores()
+        monkeypatch.setattr(Busy, "at_work", False)
+        writing.share_cores()
+        monkeypatch.setattr(Busy, "at_work", True)
+    files.discard()
+    assert threads == [2, 1, 2, 2]
 
 
 @pytest.mark.usefixtures("cores")
