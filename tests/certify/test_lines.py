@@ -17,6 +17,7 @@ from birdnn.certify.check.lines import (
     _tangent_bound,
     activation_value,
     default_slopes,
+    default_slopes_in_graphs,
     execution_error,
     is_bent,
     largest_magnitude,
@@ -209,6 +210,18 @@ def test_offsets_carry_what_functions_err_by(act: Activation, ends: tuple[float,
             low, high = (float(side[0]) for side in line_offsets(act, of(l), of(u), s))
             straight = act is ELU and l >= 0
             assert (low, high) == ((0, 0) if straight else pytest.approx((min(lows), max(highs)), abs=1e-12))
+
+
+def test_default_slopes_in_graphs_are_zero_where_nothing_but_rounding_is_left() -> None:
+    """The prover takes the same (`birdnn.bounds.planes`): other slopes are as sound, and would reject its proofs."""
+    near, below = 2.0**-40, np.nextafter(2.0**-40, 0)
+    # both ends have to be near zero: one of these is at the limit or beyond, the others are not
+    l, u = of(-near, -below, -below, -below, 0, -1), of(below, near, below, 0, below, below)
+    plain, found = default_slopes(TANH, l, u), default_slopes_in_graphs(TANH, l, u)
+    constant = np.array([False, False, True, True, True, False])
+    assert ((plain[0] != 0) | (plain[1] != 0)).all()
+    for own, other in zip(found, plain, strict=True):
+        assert own.tolist() == np.where(constant, 0.0, other).tolist()
 
 
 def test_a_derivative_that_underflows_counts_with_the_distance() -> None:

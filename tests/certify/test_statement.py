@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdnn.certify.check.files import File, Rejected
-from birdnn.certify.check.statement import Statement, read_statement
+from birdnn.certify.check.statement import Pair, Statement, read_statement
 from birdnn.errors import FormatError
 from birdnn.formats.vnnlib import parse_property
 from birdnn.spec import Property
@@ -257,3 +257,22 @@ def test_both_readers_relate_inputs_alike(parts: list[str]) -> None:
     for x, y in POINTS[::7]:
         violated = theirs.violated([float(v) for v in x], [float(v) for v in y])
         assert ours(mine, x, y) == ours(wider, x, (*y, Fraction(9))) == violated, (text, x, y)
+
+
+def _meant(value: Fraction, low: Fraction, high: Fraction, *, strict: bool = False) -> Fraction | None:
+    """Which number of the range the input stands for; ``strict``: the range excludes its upper bound."""
+    point = Pair(lower=((low, False),), upper=((high, strict),), rows=()).meant([value])
+    return None if point is None else point[0]
+
+
+def test_a_bound_that_is_excluded_stands_for_nothing_where_single_precision_has_a_number_within() -> None:
+    half = Fraction(1, 2)
+    assert _meant(half, Fraction(0), half) == half
+    assert _meant(half, Fraction(0), half, strict=True) is None
+
+
+def test_how_far_from_its_range_an_input_is_run() -> None:
+    """Behind 2048 single precision has its next number after more than twice the distance."""
+    value, near = Fraction(2048), Fraction(1, 10**4)
+    assert _meant(value, value + near, value + near) == value + near
+    assert _meant(value, value + near + Fraction(1, 10**6), value + near + Fraction(1, 10**6)) is None
