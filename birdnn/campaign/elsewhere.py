@@ -15,6 +15,7 @@ from pathlib import Path
 from birdnn.campaign.children import PROGRAM, Child, Ending, Limits
 from birdnn.formats.suite import BUNDLED
 from birdnn.machines import Cluster, Lost
+from birdnn.patterns import named_network
 from birdnn.pipeline.facts import machine
 
 _LOSSES = 3  # of one instance, before its row says so
@@ -112,10 +113,11 @@ def run_errand(errand: Errand) -> Result:
             for option, word in pairwise(("", *errand.words))
         ]
         for at, data in errand.files.items():
-            place = Path(scratch) / "in" / str(at) / Path(words[at]).name  # a property is told by the name of its file
+            before, path = _split_word(words[at - 1], words[at])
+            place = Path(scratch) / "in" / str(at) / path.name  # a property is told by the name of its file
             place.parent.mkdir(parents=True)
             place.write_bytes(data)
-            words[at] = str(place)
+            words[at] = before + str(place)
         # in a process of its own here, too: a limit can kill that, and Ray's worker goes on
         with Child(errand.program or PROGRAM, words, {"OMP_NUM_THREADS": str(errand.threads)}) as child:
             ending = child.wait(limits, lambda: False)  # who stops it raises KeyboardInterrupt here
@@ -138,8 +140,11 @@ def _named_files(words: Sequence[str]) -> dict[int, bytes]:
     By what a word means: files here may well be called ``verify``, ``0`` or ``30``.
     """
     named = [(place, *pair) for place, pair in enumerate(pairwise(words), 1) if pair[0] in READ]
-    return {
-        place: Path(name).read_bytes()
-        for place, option, name in named
-        if name not in READ[option] and Path(name).is_file()
-    }
+    paths = {place: _split_word(option, word)[1] for place, option, word in named if word not in READ[option]}
+    return {place: path.read_bytes() for place, path in paths.items() if path.is_file()}
+
+
+def _split_word(option: str, word: str) -> tuple[str, Path]:
+    """What stands before a path, and the path: ``--net`` may say ``NAME=FILE``."""
+    name, path = named_network(word) if option == "--net" else ("", Path(word))
+    return (f"{name}=" if name else ""), path

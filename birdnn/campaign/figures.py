@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from birdnn.campaign.instances import NET_COLUMNS, PROP_COLUMNS, SAME_WORDS, Instance, bare_name, read_lines
+from birdnn.campaign.instances import (
+    NET_COLUMNS,
+    PROP_COLUMNS,
+    SAME_WORDS,
+    Instance,
+    bare_names,
+    plain_networks,
+    read_lines,
+)
 from birdnn.campaign.kinds import REPAIR, Kind
 from birdnn.campaign.run import is_broken
 from birdnn.campaign.table import Row
@@ -43,7 +51,7 @@ def campaign_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row 
     for instance, row in zip(instances, rows, strict=True):
         found.append(
             CampaignRow(
-                name=" ".join(bare_name(name) for name in kind.names(instance)),
+                name=" ".join(bare_names(name) for name in kind.names(instance)),
                 answer=row[kind.answer] if row else "",
                 seconds=_parse_number(row[kind.seconds]) if row else None,
                 timeout_s=(_parse_number(row["timeout_s"]) if row else None) or instance.timeout_s,
@@ -123,7 +131,7 @@ def read_results(path: Path) -> dict[Names, Result]:
     found: dict[Names, Result] = {}
     unclear: set[Names] = set()
     for _, row in lines.rows:
-        name = match_name(*(row[index] for index in named))
+        name = match_name(*(plain_networks(row[index]) for index in named))
         result = Result(row[answer].lower(), _parse_number(row[seconds]))
         if found.setdefault(name, result).answer != result.answer:
             unclear.add(name)  # two instances that only their folders tell apart

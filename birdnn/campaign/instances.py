@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
 import math
@@ -10,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from birdnn.errors import FormatError
+from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.files import read_bytes
+from birdnn.patterns import named_networks
 from birdnn.printable import cell_text
 from birdnn.reading import guarded_reader
 
@@ -36,15 +36,18 @@ class Instance:
 
     Attributes:
         line: where it stands in its file.
-        net, props, keep: absolute paths; `props` may be empty where `suite` says what applies.
-        onnx, vnnlib: short names of network and properties, by which rows and other tools' tables are matched.
+        nets: the network's absolute path without a name, or the paths of several with the names that the query has for
+            them.
+        props, keep: absolute paths; `props` may be empty where `suite` says what applies.
+        onnx, vnnlib: short names of networks and properties, by which rows and other tools' tables are matched; of
+            several with ``+`` between them.
         suite: a suite whose applicable properties are meant; empty for none.
         timeout_s: seconds for it.
         expected: the known verdict, ``sat`` or ``unsat``; empty where nobody knows.
     """
 
     line: int
-    net: Path
+    nets: tuple[tuple[str, Path], ...]
     props: tuple[Path, ...]
     onnx: str
     vnnlib: str
@@ -56,12 +59,17 @@ class Instance:
     @property
     def name(self) -> str:
         """For people: both without extensions."""
-        return f"{bare_name(self.onnx)} {bare_name(self.vnnlib)}"
+        return f"{bare_names(self.onnx)} {bare_names(self.vnnlib)}"
 
 
-def bare_stem(name: str) -> str:
-    """The file's name without folders and the extensions of networks and properties."""
-    return bare_name(Path(name).name)
+def bare_stem(names: str) -> str:
+    """Names of files, with ``+`` between them, without folders and the extensions of networks and properties."""
+    return "+".join(bare_name(Path(name).name) for name in names.split("+"))
+
+
+def bare_names(names: str) -> str:
+    """The same with their folders."""
+    return "+".join(map(bare_name, names.split("+")))
 
 
 def bare_name(name: str) -> str:
@@ -143,7 +151,8 @@ def read_instances(
 ) -> list[Instance]:
     """The instances of a file, paths relative to it; a row that repeats an earlier one is left out.
 
-    Without a header the columns are ``onnx,vnnlib,timeout``. With one, a known verdict may stand in ``verdict`` or
+    Without a header the columns are ``onnx,vnnlib,timeout``; a query about several networks has for ``onnx`` a list
+    ``[('f', 'a.onnx'), ('g', 'b.onnx')]``, as in VNN-COMP. With a header, a known verdict may stand in ``verdict`` or
     ``expected``, and for repairs what must stay true in ``keep`` and a suite in ``suite``. Repairs may name several
     files in ``vnnlib`` and ``keep``, separated by ``;``.
 
@@ -178,23 +187,23 @@ def _instance_maker(
     lines: Lines, line: int, row: Sequence[str], timeout_s: float | None, repair: bool
 ) -> Callable[[Callable[[str], str]], Instance]:
     """One row, given how to shorten the names of its files."""
-    net = _one_network(lines, line, row[lines.required(*NET_COLUMNS)])
+    nets = _networks(lines, line, row[lines.required(*NET_COLUMNS)], repair)
     prop = row[lines.required(*PROP_COLUMNS)]
     known = lines.column(*_KNOWN_COLUMNS)
     keep, suite = (
         row[index] if repair and (index := lines.column(name)) is not None else "" for name in _REPAIR_COLUMNS
     )
     props = [part.strip() for part in prop.split(";")] if repair else [prop]
-    if not net or (not all(props) and not suite):
+    if not nets or (not all(props) and not suite):
         raise lines.fail(line, "the network and the property are expected, one of them is empty")
     folder = lines.path.resolve().parent
     limit = timeout_s if timeout_s is not None else _time_limit(lines, line, row)
     # later: whether names need their folders shows only when all rows are read
     return lambda shorten: Instance(
         line=line,
-        net=folder / net,
+        nets=tuple((name, folder / net) for name, net in nets),
         props=tuple(folder / part for part in props if part),
-        onnx=shorten(net),
+        onnx="+".join(shorten(net) for _, net in nets),
         vnnlib="+".join(shorten(part) for part in props if part) or "suite",
         keep=tuple(folder / part.strip() for part in keep.split(";") if part.strip()),
         suite=suite,
@@ -203,17 +212,29 @@ def _instance_maker(
     )
 
 
-def _one_network(lines: Lines, line: int, text: str) -> str:
-    """The path; VNN-LIB 2.0 instances write ``[('f', 'onnx/a.onnx')]``."""
+def _networks(lines: Lines, line: int, text: str, repair: bool) -> list[tuple[str, str]]:
+    """The path without a name, or paths with the names that a query has for them; none where the field is empty."""
     if not text.startswith("["):
-        return text
+        return [("", text)] if text else []
     try:
-        pairs = [(str(name), str(path)) for name, path in ast.literal_eval(text)]
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pairs = [(name, str(path)) for name, path in named_networks(text)]
+    except MismatchError:
         raise lines.fail(line, f"{text[:60]!r} is no list of pairs of a name and a network") from None
-    if len(pairs) != 1:
-        raise lines.fail(line, f"{len(pairs)} networks; we decide queries about one network")
-    return pairs[0][1]
+    if len(pairs) < 2:
+        return [("", path) for _, path in pairs]
+    if repair:
+        raise lines.fail(line, f"{len(pairs)} networks; a repair is of one network")
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise lines.fail(line, f"{text[:60]!r} names two networks alike")
+    return pairs
+
+
+def plain_networks(text: str) -> str:
+    """The networks of a row of some table as ours have them: paths with ``+`` between them, without a query's names."""
+    try:
+        return "+".join(str(path) for _, path in named_networks(text)) if text.startswith("[") else text
+    except MismatchError:
+        return text
 
 
 def _time_limit(lines: Lines, line: int, row: Sequence[str]) -> float:
@@ -254,7 +275,7 @@ def read_known(path: Path) -> dict[tuple[str, str], str]:
     lines = read_lines(path, ("onnx", "vnnlib", "verdict"), (*NET_COLUMNS, *PROP_COLUMNS))
     net, prop = lines.required(*NET_COLUMNS), lines.required(*PROP_COLUMNS)
     verdict = lines.required(*_KNOWN_COLUMNS)
-    rows = [(row[net], row[prop], SAME_WORDS.get(row[verdict].lower(), "")) for _, row in lines.rows]
+    rows = [(plain_networks(row[net]), row[prop], SAME_WORDS.get(row[verdict].lower(), "")) for _, row in lines.rows]
     short = _agreed_verdicts((bare_stem(one), bare_stem(other), word) for one, other, word in rows)
     # what short names leave open, names with folders may tell apart
     unclear = [row for row in rows if (bare_stem(row[0]), bare_stem(row[1])) not in short]
@@ -271,4 +292,4 @@ def _agreed_verdicts(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, st
 
 def _bare_path(name: str) -> str:
     """With its folders, written in one way."""
-    return bare_name(str(Path(name)))
+    return "+".join(bare_name(str(Path(each))) for each in name.split("+"))

@@ -33,7 +33,12 @@ class BenchOptions:
     """What the command line says."""
 
     instances: Annotated[
-        Path, typer.Argument(metavar="INSTANCES.csv", help="Rows onnx,vnnlib,timeout; paths relative to the file.")
+        Path,
+        typer.Argument(
+            metavar="INSTANCES.csv",
+            help="Rows onnx,vnnlib,timeout; paths relative to the file. Of a query about several networks onnx is a "
+            "list of names and files, as VNN-COMP writes it.",
+        ),
     ]
     passed: Annotated[
         list[str] | None,
@@ -84,7 +89,8 @@ class BenchOptions:
         typer.Option(
             "--grace",
             metavar="S",
-            help="Kill a process so long after its limit. Default: 15, of repairs 120, for they write and check.",
+            help="Seconds after its limit at which a process is killed. Default: 15; with --repair 120, as repairs "
+            "write files and have certificates checked after their search.",
         ),
     ] = None
     warm: Annotated[

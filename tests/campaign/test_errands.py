@@ -41,11 +41,11 @@ class Nowhere(Here):
         return Lost("the node died")
 
 
-def ran(words: list[str], folder: Path, cluster: Any) -> Any:
+def ran(words: list[str], folder: Path, cluster: Any, echo: str = ECHO) -> Any:
     out = folder / "out"
     out.mkdir()
     command = [*words, "--json", str(out / "verify.json")]
-    limits, program = Limits(wall_s=60, memory_gib=None), (sys.executable, "-S", "-c", ECHO)
+    limits, program = Limits(wall_s=60, memory_gib=None), (sys.executable, "-S", "-c", echo)
     return run_elsewhere(cluster, command, out, limits, 1, program, lambda: False)[0]
 
 
@@ -64,6 +64,19 @@ def test_only_files_by_their_meaning_are_sent(tmp_path: Path, monkeypatch: pytes
     assert [contents[word] for word in sent] == ["content of n.onnx", "content of x.npz"]
     assert Path(words[-3]).name == "d.toml"
     assert words[-3] not in files
+
+
+def test_networks_go_along_under_the_names_that_a_query_has_for_them(tmp_path: Path) -> None:
+    for name in ("a.onnx", "f=b.onnx"):
+        (tmp_path / name).write_text(f"content of {name}")
+    nets = [f"f={tmp_path}/a.onnx", f"{tmp_path}/f=b.onnx"]
+    echo = ECHO.replace("pathlib.Path(w)", "pathlib.Path(w.removeprefix('f='))")
+    assert ran(["verify", "--net", nets[0], f"--net={nets[1]}"], tmp_path, Here(), echo).status == 0
+    words, contents = eval((tmp_path / "out" / "verify.json").read_text())
+    first, second = words[2], words[4]
+    assert (first[:3], Path(first).name, Path(second).name) == ("f=/", "a.onnx", "f=b.onnx")
+    assert str(tmp_path / "a.onnx") not in first
+    assert [contents[first], contents[second]] == ["content of a.onnx", "content of f=b.onnx"]
 
 
 def test_every_option_that_takes_a_file_is_known() -> None:

@@ -101,6 +101,7 @@ def test_side_by_side() -> None:
         "instance,status,time\na_1-p,verified,1.5\n",
         "instance,answer,time_s\nonnx/a_1.onnx vnnlib/p.vnnlib.gz,Unsat,1.5\n",
         "acasxu,./benchmarks/acasxu/onnx/a_1.onnx,./benchmarks/acasxu/vnnlib/p.vnnlib,0.02,unsat,1.5\n",
+        "acasxu,\"[('f', './onnx/a_1.onnx')]\",./vnnlib/p.vnnlib,0.02,unsat,1.5\n",
     ],
 )
 def test_tables_of_other_tools(tmp_path: Path, text: str) -> None:
@@ -110,6 +111,15 @@ def test_tables_of_other_tools(tmp_path: Path, text: str) -> None:
     assert result.seconds == 1.5
     entry = side_by_side(VERIFY, [row("a_1 p", "unsat", 3.0)], "them", {names: result})
     assert (entry.both, entry.missing, entry.ratio) == (1, 0, 0.5)
+
+
+def test_queries_about_two_networks_are_matched_by_both(tmp_path: Path) -> None:
+    """Whatever names the query has for them."""
+    listed = "\"[('left', './onnx/a_1.onnx'), ('right', './onnx/b.onnx')]\""
+    (tmp_path / "r.csv").write_text(f"relations,{listed},./vnnlib/q.vnnlib,0.02,unsat,1.5\n")
+    theirs = read_results(tmp_path / "r.csv")
+    entry = side_by_side(VERIFY, [row("a_1+b q", "unsat", 3.0)], "them", theirs)
+    assert (entry.both, entry.missing) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,27 @@ def test_rows_as_the_competition_writes_them(tmp_path: Path) -> None:
     first, second = read_instances(
         written(tmp_path, "./onnx/a.onnx,vnnlib/p.vnnlib.gz,116\r\n\n\"[('f', 'onnx/b.onnx')]\",/abs/q.vnnlib,1e2\n")
     )
-    assert (first.net, first.props) == (tmp_path / "onnx/a.onnx", (tmp_path / "vnnlib/p.vnnlib.gz",))
+    assert (first.nets, first.props) == ((("", tmp_path / "onnx/a.onnx"),), (tmp_path / "vnnlib/p.vnnlib.gz",))
     assert (first.onnx, first.vnnlib, first.timeout_s, first.line) == ("a.onnx", "p.vnnlib.gz", 116.0, 1)
     assert first.name == "a p"
-    assert (second.net, second.props, second.timeout_s) == (tmp_path / "onnx/b.onnx", (Path("/abs/q.vnnlib"),), 100.0)
+    assert (second.nets, second.props) == ((("", tmp_path / "onnx/b.onnx"),), (Path("/abs/q.vnnlib"),))
+    assert second.timeout_s == 100.0
+
+
+PAIR = "\"[('f', 'onnx/a.onnx'), ('g', './b.onnx.gz')]\""
+
+
+def test_a_query_about_two_networks_names_them(tmp_path: Path) -> None:
+    (one,) = read_instances(written(tmp_path, f"{PAIR},q.vnnlib,5\n"))
+    assert one.nets == (("f", tmp_path / "onnx/a.onnx"), ("g", tmp_path / "b.onnx.gz"))
+    assert (one.onnx, one.name) == ("a.onnx+b.onnx.gz", "a+b q")
+    known = tmp_path / "known.csv"
+    for said in (PAIR, "a+b", "x/a.onnx+b.onnx"):
+        known.write_text(f"onnx,vnnlib,verdict\n{said},q.vnnlib,holds\n")
+        (again,) = read_instances(written(tmp_path, f"{PAIR},q.vnnlib,5\n"), known=read_known(known))
+        assert again.expected == "unsat"
+    with pytest.raises(FormatError, match="line 1: 2 networks; a repair is of one network"):
+        read_instances(written(tmp_path, f"{PAIR},q.vnnlib,5\n"), repair=True)
 
 
 def test_a_header_names_columns_in_any_order(tmp_path: Path) -> None:
@@ -73,7 +90,8 @@ def test_a_row_that_is_repeated_counts_once(tmp_path: Path) -> None:
         ("a.onnx\n", "line 1: no column vnnlib or"),
         ("a.onnx,,5\n", "line 1: the network and the property are expected"),
         ("onnx,timeout\na.onnx,5\n", "line 1: no column vnnlib or .*; there are onnx, timeout"),
-        ("\"[('f','a.onnx'),('g','b.onnx')]\",p.vnnlib,5\n", "line 1: 2 networks"),
+        ("\"[('f','a.onnx'),('f','b.onnx')]\",p.vnnlib,5\n", "line 1: .* names two networks alike"),
+        ('"[]",p.vnnlib,5\n', "line 1: the network and the property are expected"),
         ('"[oops",p.vnnlib,5\n', "line 1: '.oops' is no list of pairs"),
         ("a.onnx,p.vnnlib,5\na.onnx,p.vnnlib,6\n", "line 2: the instance of line 1 again, with another limit"),
         ('a.onnx,"p.vnnlib,5\n', "line 1: no CSV"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -66,6 +67,27 @@ def test_the_standards_command_line(capsys: pytest.CaptureFixture[str], tmp_path
     for theory in ("SNET", "MENET", "MINET", "MNET"):
         assert run(["supports", "--multiple-network-theories"]) == 0
         assert theory in capsys.readouterr().out.split()
+
+
+@pytest.mark.thorough
+def test_a_campaign_of_queries_about_two_networks(call: Call, tmp_path: Path) -> None:
+    """Rows as VNN-COMP writes them, beside one about a single network."""
+    made = layers(3, (2, 5, 2))
+    for name, found in (("a", made), ("b", noisy(made, 0, 0.1))):
+        written(tmp_path / f"{name}.onnx", network_from_layers(found))
+    (tmp_path / "q.vnnlib").write_text(query(2, 2, *same(2), apart(2, 0.001)))
+    (tmp_path / "r.vnnlib").write_text(query(2, 2, *same(2), apart(2, 5)))
+    pair = "\"[('f', 'a.onnx'), ('g', 'b.onnx')]\""
+    (tmp_path / "i.csv").write_text(f"{pair},q.vnnlib,60\n{pair},r.vnnlib,60\n")
+    result = call("bench", tmp_path / "i.csv", "--out", tmp_path / "t.csv")
+    assert result.status == 0, result.err
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["onnx"], row["verdict"]) for row in rows] == [("a.onnx+b.onnx", "sat"), ("a.onnx+b.onnx", "unsat")]
+    assert call("bench", tmp_path / "i.csv", "--out", tmp_path / "t.csv").out.count("2 of 2 solved") == 1
+    refused = call("bench", tmp_path / "i.csv", "--repair", "--out", tmp_path / "r.csv")
+    assert refused.status == 4
+    assert "2 networks; a repair is of one network" in refused.err
 
 
 @pytest.mark.thorough
