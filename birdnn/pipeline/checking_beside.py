@@ -33,41 +33,47 @@ class CheckBeside:
         self._command = [sys.executable, "-m", "birdnn.certify.check", *wanted, "--", str(certificate)]
         self._sha256 = sha256
         self._said = ""
+        self._process: subprocess.Popen[str] | None = None
+        self._waiting = threading.Thread()
         self.seconds = math.nan
         """Of its work, known once `accepted_line` has a line."""
 
     def __enter__(self) -> CheckBeside:
         package = str(Path(__file__).parents[2])  # of this very birdnn, wherever it was imported from
         places = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-        nothing = subprocess.DEVNULL
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=nothing,
-            stdout=subprocess.PIPE,
-            stderr=nothing,
-            text=True,
-            env={**os.environ, "PYTHONPATH": places},
-        )
+        nothing, begun = subprocess.DEVNULL, time.monotonic()
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=nothing,
+                stdout=subprocess.PIPE,
+                stderr=nothing,
+                text=True,
+                env={**os.environ, "PYTHONPATH": places},
+            )
+        except OSError:
+            return self  # the system has no room for another process, which then accepts nothing
         # so that its seconds end when it does, not when somebody asks
-        self._waiting = threading.Thread(target=self._wait, args=(time.monotonic(),), daemon=True)
+        self._waiting = threading.Thread(target=self._wait, args=(process, begun), daemon=True)
+        self._process = process
         self._waiting.start()
         return self
 
     def __exit__(self, *how: object) -> None:
-        if self.at_work:
-            self._process.terminate()
-            self._waiting.join(_END_S)
-        if self.at_work:
-            self._process.kill()
-            self._waiting.join()
+        for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
+            if self.at_work and self._process is not None:
+                end(self._process)
+                self._waiting.join(_END_S)
 
     @property
     def at_work(self) -> bool:
         """Has it not ended yet?"""
         return self._waiting.is_alive()
 
-    def _wait(self, begun: float) -> None:
-        self._said = self._process.communicate()[0]
+    def _wait(self, process: subprocess.Popen[str], begun: float) -> None:
+        said = process.communicate()[0]
+        # the status alone could be that of a Python that failed
+        self._said = said if process.returncode == 0 else ""
         self.seconds = time.monotonic() - begun
 
     def accepted_line(self, over: Callable[[], bool]) -> str | None:
@@ -78,6 +84,6 @@ class CheckBeside:
             self._waiting.join(_LOOK_S)
         lines = self._said.splitlines()
         # the hash is of the bytes that it read itself: another file under this name proves nothing about ours
-        if self._process.returncode != 0 or not lines or lines[-1] != _SHA256 + self._sha256:
+        if not lines or lines[-1] != _SHA256 + self._sha256:
             return None
         return lines[0].removeprefix(_ACCEPTED) if lines[0].startswith(_ACCEPTED) else None

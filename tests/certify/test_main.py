@@ -11,6 +11,7 @@ from importlib import metadata
 import psutil
 import pytest
 
+from birdnn.certify.check import __main__ as checker
 from birdnn.certify.check.__main__ import main
 
 
@@ -40,6 +41,21 @@ def test_it_says_which_version_it_is(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"birdnn-check {metadata.version('birdnn')}\n"
+
+
+def test_whoever_waits_at_a_terminal_sees_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nobody else: what is piped holds the answer alone."""
+    seconds = iter(range(100))
+    monkeypatch.setattr(checker.time, "monotonic", lambda: next(seconds))
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal, raising=False)
+        progress = checker._Progress()
+        progress("proof of a\x1bb", 1, 2000)
+        progress.clear()
+        told = capsys.readouterr().err
+        assert told == ("\rchecking proof of a\\x1bb: 1 of 2,000 nodes\x1b[K\r\x1b[K" if terminal else "")
 
 
 def test_who_ends_it_ends_the_processes_that_check_other_parts() -> None:

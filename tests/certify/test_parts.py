@@ -123,17 +123,16 @@ def test_whoever_finds_it_a_wrong_leaf_is_rejected(made: tuple[Path, Path, Path]
     assert {(0,), (1,), (2,)} <= finders  # () where the slopes were good for nothing
 
 
-@pytest.mark.parametrize("what", ["dies", "lies", "cannot start"])
+@pytest.mark.parametrize("what", ["dies", "lies", "cannot start", "no room", "room for one"])
 def test_what_nobody_has_judged_this_process_judges(
     made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """A process that does not do its work costs time, and never lets anything pass."""
     net, prop, out = made
-    code = {
-        "dies": "import os; os.abort()",
-        "lies": "print('accepted: a part of another file')",
-        "cannot start": "raise SystemExit(4)",
-    }[what]
+    codes = {"dies": "import os; os.abort()", "cannot start": "raise SystemExit(4)"}
+    program = [sys.executable, "-c", codes.get(what, "print('accepted: a part of another file')")]
+    absent = [str(out / "absent")]  # what the system refuses to run
+    commands = {"no room": [absent, absent], "room for one": [program, absent]}.get(what, [program, program])
     asked: list[Part] = []
     right = judge._check_part
 
@@ -145,12 +144,13 @@ def test_what_nobody_has_judged_this_process_judges(
 
     def instead(self: Others, *options: object) -> None:
         started(self, *options)  # type: ignore[arg-type]
-        self._commands = [[sys.executable, "-c", code] for _ in self._commands]
+        assert len(self._commands) == len(commands)
+        self._commands = commands
 
     monkeypatch.setattr(Others, "__init__", instead)
     monkeypatch.setattr(judge, "_check_part", seen)
     assert check(net, [prop], out).answers[0].verdict == "proved"
-    assert asked == [Part(0, 3), Part(1, 3), Part(2, 3)]
+    assert sorted(asked) == [Part(0, 3), Part(1, 3), Part(2, 3)]
     spoilt(out, -24)
     with pytest.raises(Rejected):
         check(net, [prop], out)

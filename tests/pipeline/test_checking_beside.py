@@ -81,6 +81,14 @@ def test_nothing_outlives_it(monkeypatch: pytest.MonkeyPatch, deaf: bool) -> Non
     assert not process.is_running()
 
 
+def test_where_no_process_can_be_started_nothing_is_accepted(tmp_path: Path) -> None:
+    beside = Sleeping("")
+    beside._command = [str(tmp_path / "absent")]
+    with beside:
+        assert not beside.at_work
+        assert beside.accepted_line(lambda: False) is None
+
+
 def test_a_killed_process_accepts_nothing() -> None:
     with Sleeping("import time; time.sleep(600)") as beside:
         psutil.Process(beside._process.pid).kill()

@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,26 @@ class _SayVersion(argparse.Action):
 
         print(f"birdnn-check {metadata.version('birdnn')}")
         parser.exit()
+
+
+class _Progress:
+    """How far it is, for whoever waits at a terminal: exact arithmetic may take minutes."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
+        self._shown = False
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        if sys.stderr.isatty() and time.monotonic() - self._told >= 1.0:
+            told = f"checking {_escape_for_terminal(phase)}: {done:,} of {total:,} nodes"
+            # A line that the next one, or the answer, takes the place of.
+            print(f"\r{told}\x1b[K", end="", file=sys.stderr, flush=True)
+            self._told, self._shown = time.monotonic(), True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _leave_in_order() -> None:
@@ -155,7 +176,11 @@ def _compare_networks(given: argparse.Namespace) -> int:
 
 def _judge_certificate(given: argparse.Namespace) -> int:
     settings = Settings(arithmetic=given.arithmetic, sample=given.sample, seed=given.seed)
-    accepted = check(given.net, given.prop, given.certificate, settings, part=given.part)
+    progress = _Progress()
+    try:
+        accepted = check(given.net, given.prop, given.certificate, settings, seen=progress, part=given.part)
+    finally:
+        progress.clear()
     if given.part is not None:
         print(part_accepted(accepted.sha256))
         return 0

@@ -102,9 +102,13 @@ class Others:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         for command in self._commands:
-            self._running.append(
-                subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=nothing, text=True, env=environment)
-            )
+            try:
+                self._running.append(
+                    subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=nothing, text=True, env=environment)
+                )
+            # The system has no room for another process: what it would have judged is left.
+            except OSError:
+                break
         return self
 
     def __exit__(self, *how: object) -> None:
@@ -120,7 +124,9 @@ class Others:
         Raises:
             Rejected: one of them rejected its part.
         """
-        found = []
+        count = len(self._commands) + 1
+        # Those that no process was started for.
+        found = [Part(number, count) for number in range(len(self._running) + 1, count)]
         for number, process in enumerate(self._running, 1):
             said = process.communicate()[0].strip()
             # The status alone could be that of a Python that failed.
@@ -128,7 +134,7 @@ class Others:
                 raise Rejected(said.removeprefix("rejected: "))
             # The hash is of the bytes that it read itself: another file under this name proves nothing about ours.
             if process.returncode != 0 or said != accepted_message(self.certificate.sha256):
-                found.append(Part(number, len(self._running) + 1))
+                found.append(Part(number, count))
         return found
 
 
