@@ -117,8 +117,8 @@ def answers(net: Network, prop: Property, keeper: Kept | None = None, **changes:
     return verify(net, prop, settings=settings, replays=[Engine(net)], bound=by_torch, keeper=keeper)  # type: ignore[arg-type]
 
 
-def alike(one: Verdict, other: Verdict) -> bool:
-    """The same boxes, and where there are proofs the same."""
+def alike(one: Verdict, other: Verdict, within: float = 0.0) -> bool:
+    """The same boxes, and where there are proofs the same, with numbers within so much of each other."""
     if type(one) is not type(other) or one.boxes != other.boxes:
         return False
     if not isinstance(one, Proved) or not isinstance(other, Proved):
@@ -128,7 +128,9 @@ def alike(one: Verdict, other: Verdict) -> bool:
         for a, b in zip(one.proofs, other.proofs, strict=True)
         for f in fields(RegionProof)
     ]
-    return all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+    return all(
+        a is b or (a.shape == b.shape and np.allclose(a, b, rtol=within, atol=within, equal_nan=True)) for a, b in pairs
+    )
 
 
 @pytest.mark.thorough
@@ -222,7 +224,7 @@ def test_a_network_is_folded_on_the_cpu() -> None:
     """A chain is folded by convolutions, and only then moved."""
     net = network_from_layers(random_layers(6, (3, 16, 2)))
     with SecondDevice() as mode:
-        folded = net.to("cuda").with_values({}).cpu().chain()
+        folded = net.to("cuda").copy().cpu().chain()
         assert all(layer.weight.device.type == "cpu" for layer in folded if isinstance(layer, Affine))
         before = mode.visited
         bound = CrownBound(net, CUDA)
@@ -379,7 +381,8 @@ def test_an_attack_takes_what_memory_there_is() -> None:
     small = Small(net, 3)
     points = attack(net, region, settings=SHORT_ATTACK, generator=generators[1])
     assert small.refused
-    assert torch.equal(points, with_room)
+    # on some processors the last digits of a product depend on how many points are multiplied at a time
+    torch.testing.assert_close(points, with_room, atol=1e-3, rtol=1e-3)
 
 
 def test_training_takes_what_memory_there_is() -> None:
@@ -407,7 +410,8 @@ def test_a_search_takes_what_memory_there_is() -> None:
         replays=[Engine(net)],
         bound=lambda net, settings: Narrow(net, settings, room=4),
     )
-    assert alike(whole, found)
+    # see above: the tree is the same, and the multipliers nearly
+    assert alike(whole, found, within=1e-3)
 
 
 def test_a_search_without_room_for_one_box_says_so() -> None:
