@@ -134,14 +134,15 @@ class EngineError(InputError):
     Args:
         engine: its name, as ``--crosscheck`` spells it.
         problem: what is wrong, and where it helps what to do.
+        install: the command that brings it, where that is what helps.
     """
 
-    def __init__(self, engine: str, problem: str) -> None:
-        super().__init__(engine, problem)
-        self.engine, self.problem = engine, problem
+    def __init__(self, engine: str, problem: str, install: str = "") -> None:
+        super().__init__(engine, problem, install)
+        self.engine, self.problem, self.install = engine, problem, install
 
     def __str__(self) -> str:
-        return f"engine {self.engine!r}: {self.problem}"
+        return f"engine {self.engine!r}: {self.problem}" + (f"; to get it: {self.install}" if self.install else "")
 
 
 class OutputError(BirdnnError):

@@ -161,6 +161,10 @@ class Network(nn.Module):
         copy = Network(self.graph, changed, constants, source=self.source, sha256=digest, notes=self.notes)
         return copy.train(self.training)
 
+    def copy(self) -> Network:
+        """The same network once more, to be moved or converted: a module does both in place."""
+        return self.with_values({})
+
     def extra_repr(self) -> str:
         """What a prompt shows of it, beside its class."""
         count = sum(value.numel() for value in self.initialisers().values())

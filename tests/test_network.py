@@ -240,7 +240,7 @@ def test_with_values_leaves_the_original_alone() -> None:
     other = net.with_values({"B1": torch.tensor([1.0, 2.0, 1 / 3], dtype=torch.float64)})
     assert weights_sha256(net) == before != weights_sha256(other)
     assert other.value("B1").dtype == torch.float32
-    assert (net.sha256, other.sha256, net.with_values({}).sha256) == ("d", "", "d")
+    assert (net.sha256, other.sha256, net.copy().sha256) == ("d", "", "d")
     with torch.no_grad():
         other.value("W0").zero_()
     assert net.value("W0").abs().max() > 0

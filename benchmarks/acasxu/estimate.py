@@ -44,7 +44,7 @@ def main() -> None:
     data = data_folder(arguments.parse_args().data)
     loaded = load_network(data / "onnx" / "ACASXU_run2a_1_9_batch_2000.onnx")
     prop = load_property(Path("properties/prop_7.vnnlib"), loaded, "normalised")
-    net = loaded.net.with_values({}).float()
+    net = loaded.net.copy().float()
     table = Table(RESULTS / "estimate.csv", COLUMNS, ("what", "seed"))
     jobs: list[tuple[str, int, Callable[[], dict[str, object]]]] = [
         *(("uniform", seed, lambda seed=seed: count(net, prop, COUNTED, seed)) for seed in SEEDS),

@@ -109,7 +109,7 @@ def repaired(
     outcome = repair_files(request, settings=SETTINGS)
     seconds = time.monotonic() - begun
     after = before if outcome.out is None else load_network(Path(outcome.out))
-    was, now = (evaluate(which.net.with_values({}).float(), test.x).argmax(1) for which in (before, after))
+    was, now = (evaluate(which.net.copy().float(), test.x).argmax(1) for which in (before, after))
     figures: dict[str, object] = {
         "accuracy_before": f"{float((was == test.y).double().mean()):.4f}",
         "accuracy_after": f"{float((now == test.y).double().mean()):.4f}",
@@ -137,7 +137,7 @@ def run(folder: Path, eps: str, seed: int, images: int) -> dict[str, object]:
 def written(folder: Path, net: Network, images: Images, eps: str, count: int) -> tuple[Path, ...]:
     """Property files around the first ``count`` images that the network classifies correctly."""
     folder.mkdir()
-    right = (evaluate(net.with_values({}).float(), images.x).argmax(1) == images.y).nonzero()[:count, 0]
+    right = (evaluate(net.copy().float(), images.x).argmax(1) == images.y).nonzero()[:count, 0]
     paths = []
     for i in right.tolist():
         path = folder / f"image_{i:03}.vnnlib"

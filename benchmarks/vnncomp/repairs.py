@@ -81,7 +81,7 @@ class _Case:
     def row(self, by: str, peer: str | None) -> dict[str, object]:
         """Repair, and judge what came out."""
         mine = {**{name: self.instance[name] for name in ("family", "onnx", "vnnlib")}, "by": by}
-        network, prop = read_onnx(self.net).with_values({}).float(), read_property(self.prop)
+        network, prop = read_onnx(self.net).copy().float(), read_property(self.prop)
         options = ["--semantics", "real", *_FAR] if by == "property" else []
         what = ["--prop", str(self.prop), *options] if by == "property" else self.points(network, prop)
         if not what:

@@ -382,7 +382,7 @@ def _require_own_files(stored: Stored, files: Sequence[Path]) -> None:
 
 
 def shown_path(stored: Stored, path: str) -> str:
-    """What had no file of its own is named without the folder that is gone by now."""
+    """A path as an outcome shows it: the name alone of what was a temporary file, which is gone by now."""
     return Path(path).name if Path(path).is_relative_to(stored.folder) else path
 
 

@@ -216,7 +216,7 @@ def save_property(prop: Property, file: File) -> None:
 
 
 def network_bytes(net: Network) -> bytes:
-    """A network as an ONNX file: the one it was read from with the values of now, where that is still there."""
+    """A network as an ONNX file: the file it was read from with its present values, where that file still exists."""
     with suppress(BirdnnError):
         # where it is gone, damaged or another network by now, the network is written anew
         if net.source and network_kind(net.source) == "onnx" and read_network(net.source).graph == net.graph:

@@ -148,7 +148,8 @@ class _Layer:
         return self.executed * (absolute @ self.terms.weight), self.executed * (absolute @ self.terms.bias)
 
     def back(self, rows: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows on the map's output, (n, out), to rows on its input; what it errs by is in the lines behind it."""
+        """Rows on the map's output, (n, out), to rows on its input. Its rounding error is part of the lines of the
+        activation behind it."""
         return rows @ self.weight, torch.addmv(constant, rows, self.bias)
 
 
@@ -179,7 +180,7 @@ class CrownBound:
         semantics: Semantics = "real",
         record: bool = False,
     ) -> None:
-        chain = chain_on_device(net.with_values({}).cpu().chain() if isinstance(net, Network) else net, device)
+        chain = chain_on_device(net.copy().cpu().chain() if isinstance(net, Network) else net, device)
         self.device, self.semantics, self.record = device, semantics, record
         self.over: Over = never
         self.settings = settings or CrownSettings()

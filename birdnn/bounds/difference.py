@@ -287,7 +287,7 @@ def joint_chain(before: Network, after: Network) -> tuple[Chain, int]:
     Raises:
         NotAChain: one of the graphs is something else, or their layers do not correspond.
     """
-    one, other = (net.with_values({}).cpu().chain() for net in (before, after))
+    one, other = (net.copy().cpu().chain() for net in (before, after))
     if reason := layer_mismatch(one, other):
         raise NotAChain(f"the layers do not correspond: {reason}")
     shared = _shared_layers(before, after)

@@ -112,7 +112,7 @@ class IntervalBound:
     def __init__(self, net: Network, device: torch.device, semantics: Semantics = "real") -> None:
         self.device, self.semantics = device, semantics
         self.over: Over = never
-        self._net = net.with_values({}).to(device=device, dtype=torch.float64)
+        self._net = net.copy().to(device=device, dtype=torch.float64)
         self._merged = mergings(net.graph, net.values()) if semantics == "float32" else None
 
     def root(self, boxes: int) -> Tensor:

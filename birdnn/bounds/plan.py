@@ -67,7 +67,7 @@ class GraphPlan:
         self.device, self.settings, self.semantics = device, settings or CrownSettings(), semantics
         self.over: Over = never
         self.merged = mergings(net.graph, net.values()) if semantics == "float32" else None
-        net = net.with_values({}).to(device=device, dtype=torch.float64)
+        net = net.copy().to(device=device, dtype=torch.float64)
         self.graph = net.graph
         self.steps, self.known = steps_of(net, device, semantics)
         self.constants = {name: value.detach() for name, value in net.values().items()}

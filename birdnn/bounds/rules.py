@@ -138,7 +138,7 @@ def activation_value(activation: Activation, z: Tensor) -> Tensor:
 
 
 def is_bent(activation: Activation, lower: Tensor, upper: Tensor) -> Tensor:
-    """Between which pre-activations an activation is not known to be linear, shape of ``lower``."""
+    """Where an activation may be nonlinear between ``lower`` and ``upper``, bool of their shape."""
     match _function_of(activation).straight:
         case "both sides":
             return (lower < 0) & (upper > 0)

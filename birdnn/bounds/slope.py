@@ -94,7 +94,7 @@ def slope_chain(net: Network, direction: int) -> Chain:
     Raises:
         NotAChain: the graph is something else.
     """
-    layers = net.with_values({}).cpu().chain()
+    layers = net.copy().cpu().chain()
     return tuple(
         _with_slopes(layer, direction if place == 0 else None) if isinstance(layer, Affine) else layer
         for place, layer in enumerate(layers)

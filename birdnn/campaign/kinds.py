@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from birdnn.campaign.children import Ending
-from birdnn.campaign.instances import Instance, bare_name
+from birdnn.campaign.instances import Instance, bare_names
 from birdnn.records import CONTRADICTION
 
 KindName = Literal["verify", "repair"]
@@ -61,10 +60,15 @@ class Kind:
         return answer in self.solved and not self.spoilt(row)
 
 
+def _net_words(instance: Instance) -> list[str]:
+    named = [f"{name}={path}" if name else str(path) for name, path in instance.nets]
+    return [word for said in named for word in ("--net", said)]
+
+
 def _verify_words(instance: Instance, folder: Path) -> list[str]:
     props = [word for prop in instance.props for word in ("--prop", str(prop))]
     limits = ["--timeout", f"{instance.timeout_s:g}", "--json", str(folder / VERIFY.report), "--quiet"]
-    return ["verify", "--net", str(instance.net), *props, *limits]
+    return ["verify", *_net_words(instance), *props, *limits]
 
 
 def _verify_row(found: Report) -> dict[str, object]:
@@ -89,7 +93,7 @@ def _repair_words(instance: Instance, folder: Path) -> list[str]:
     keep = [word for prop in instance.keep for word in ("--keep", str(prop))]
     suite = ["--suite", instance.suite] if instance.suite else []
     limits = ["--timeout", f"{instance.timeout_s:g}", "--out", str(folder), "--quiet"]
-    return ["repair", "--net", str(instance.net), *props, *keep, *suite, *limits]
+    return ["repair", *_net_words(instance), *props, *keep, *suite, *limits]
 
 
 def _repair_row(found: Report) -> dict[str, object]:
@@ -149,10 +153,9 @@ def _certificate_columns(found: Report | None) -> dict[str, object]:
     """Size of the certificate, and what the checker said of it."""
     if found is None:
         return {}
-    leaves = re.search(r"all (\d+) leaves", found["detail"])
     return {
         "certificate_kb": f"{found['size'] / 1000:.1f}",
-        "leaves": leaves.group(1) if leaves else "",
+        "leaves": found["leaves"],
         "check_s": f"{found['check_s']:.1f}",
         "checked": found["answer"],
     }
@@ -182,7 +185,7 @@ REPAIR = Kind(
         *(name for name in _MADE_BY if name != "note"),
     ),
     identity=("net", "props"),
-    names=lambda instance: (bare_name(instance.onnx), "+".join(map(bare_name, instance.vnnlib.split("+")))),
+    names=lambda instance: (bare_names(instance.onnx), bare_names(instance.vnnlib)),
     answer="outcome",
     seconds="wall_s",
     solved=frozenset({"proved", "nothing_to_repair"}),

@@ -179,7 +179,7 @@ class _Comparison:
     def beyond(self, bounds: tuple[ProvedApart, ...]) -> Iterator[str]:
         """Points found at which the difference, in float64, exceeds what was proved."""
         # a bound holds over the reals: float32 outputs may exceed it by their rounding alone
-        nets = [loaded.net.with_values({}).double() for loaded in (self.pair.before, self.pair.after)]
+        nets = [loaded.net.copy().double() for loaded in (self.pair.before, self.pair.after)]
         upper = {bound.place: bound.upper for bound in bounds}
         for entry in self.apart:
             if entry.output is None or entry.place not in upper:

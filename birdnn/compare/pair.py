@@ -97,7 +97,7 @@ def read_pair(request: CompareRequest) -> Pair:
         before=before,
         after=after,
         # copies: `float` changes a network in place
-        nets=(before.net.with_values({}).float(), after.net.with_values({}).float()),
+        nets=(before.net.copy().float(), after.net.copy().float()),
         case=case,
         # both are asked the same question; over the reals any network can be asked
         semantics="float32" if kinds == {"float32"} else "real",

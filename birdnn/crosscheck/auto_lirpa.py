@@ -165,7 +165,7 @@ class AutoLirpaBound:
         except Exception as error:
             told = f"version {self.version} does not take this network ({type(error).__name__}: {error})"
             raise EngineError(ENGINE, told) from error
-        wanted = self._net.with_values({}).to(device=self.device, dtype=torch.float64)(points.flatten(1))
+        wanted = self._net.copy().to(device=self.device, dtype=torch.float64)(points.flatten(1))
         if not torch.allclose(found.detach(), wanted.detach(), rtol=_AGREEMENT, atol=_AGREEMENT):
             raise EngineError(ENGINE, f"version {self.version} traces another network than the file holds")
         return module

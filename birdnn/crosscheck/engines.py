@@ -107,7 +107,7 @@ def require(name: str) -> str:
     engine = engine_named(name)
     version = version_of(engine)
     if version is None:
-        raise EngineError(name, f"is not installed; to get it: {engine.install}")
+        raise EngineError(name, "is not installed", engine.install)
     if engine.here:
         load_engine(engine, version)
     return version
@@ -132,7 +132,7 @@ def load_engine(engine: Engine, version: str) -> ModuleType:
             return module
     except Exception as error:
         problem = f"version {version} cannot be imported here ({type(error).__name__}: {error})"
-        raise EngineError(engine.name, f"{problem}; to get it: {engine.install}") from error
+        raise EngineError(engine.name, problem, engine.install) from error
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Traceable(nn.Module):
         self.values = {name: value for name, value in self.values.items() if name in read}
 
     def _nodes_with_words(self, node: Node, shape: tuple[int, ...]) -> list[Node]:
-        """A node as nodes that have words."""
+        """A node as one or several nodes of operators that auto_LiRPA can trace."""
         if node.op in ("Gemm", "MatMul"):
             return [self._dense_node(node)]
         if node.op == "BatchNormalization":

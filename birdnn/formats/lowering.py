@@ -280,7 +280,8 @@ def _slice(site: Site) -> Lowered:
 
 def _batch_normalization(site: Site) -> Lowered:
     if flag_attribute(site, "training_mode", 0) or not flag_attribute(site, "spatial", 1):
-        raise site.fail("only spatial inference mode is supported")
+        told = "training_mode=0 and spatial=1 are expected: inference, with one mean and variance for each channel"
+        raise site.fail(told)
     if len(site.shape()) < 2:
         raise site.fail("takes values with a channel axis")
     # attributes are float32, and so is the default: where a variance is zero the difference shows

@@ -17,7 +17,18 @@ from birdnn.pipeline.checking import Stopped, progress_reporter
 from birdnn.pipeline.checking_beside import CheckBeside
 from birdnn.pipeline.claims import assumptions, is_chain
 from birdnn.pipeline.load import Loaded
-from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
+from birdnn.records import (
+    CertificateFile,
+    CheckAnswer,
+    Progress,
+    Proved,
+    RegionProof,
+    Units,
+    Unknown,
+    Verdict,
+    Violated,
+    Watch,
+)
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
 
@@ -199,6 +210,7 @@ def checked_certificate(
         sha256=written.sha256,
         size=written.size,
         properties=tuple(entry.prop.name for entry in written.found),
+        leaves=sum(proof.leaves for entry in written.found for proof in _recorded(entry)),
         answer=answer,
         detail=detail,
         write_s=written.write_s,
@@ -219,9 +231,12 @@ def verdict_without_proof(verdict: Verdict) -> Verdict:
     return Unknown(reason="rejected", boxes=verdict.boxes, arithmetic=verdict.arithmetic)
 
 
+def _recorded(entry: Decided) -> Sequence[RegionProof]:
+    return entry.verdict.proofs if isinstance(entry.verdict, Proved) else ()
+
+
 def _needs_graph_form(entry: Decided) -> bool:
-    proofs = entry.verdict.proofs if isinstance(entry.verdict, Proved) else ()
-    return entry.prop.relational or any(proof.of_graph for proof in proofs)
+    return entry.prop.relational or any(proof.of_graph for proof in _recorded(entry))
 
 
 def notes_beside_graphs(decided: Sequence[Decided], certificate: CertificateFile) -> list[str]:

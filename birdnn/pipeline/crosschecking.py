@@ -67,7 +67,7 @@ class Inquiry:
         """Decides with tolerance 0 whether points violate."""
         # `source` has the file's own numbers: by them it is told whether a point violates over the reals
         net = self.loaded.net
-        return Judge(net.with_values({}).float(), self.prop, self.loaded.replays, source=net)
+        return Judge(net.copy().float(), self.prop, self.loaded.replays, source=net)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

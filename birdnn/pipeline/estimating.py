@@ -113,7 +113,7 @@ class _Estimation:
         self.notes = asked_notes(case, self.subjects)
         self.measure = self._read_measure()
         self.device = device_for(request.device, self.loaded.net)
-        self.net: Network = self.loaded.net.with_values({}).float().to(self.device)
+        self.net: Network = self.loaded.net.copy().float().to(self.device)
         # the union bound: nothing is assumed about how the statements depend on each other
         statements = len(self.subjects) * request.attempts * (2 if request.scenario else 1)
         self.delta = shared_delta(request.delta, statements)

@@ -59,7 +59,7 @@ def sample_afresh(
 ) -> FreshSamples:
     """Draw ``samples`` uniform points of each proved property's input set, or as many as the deadline allows."""
     # a copy in float32, by torch: another path than the prover's float64 and the replay's onnxruntime
-    net = loaded.net.with_values({}).float().to(device)
+    net = loaded.net.copy().float().to(device)
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
     # small enough for the deadline to be asked often: nothing inside a batch looks at a clock

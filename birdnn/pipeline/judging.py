@@ -203,7 +203,7 @@ def _decide_each(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, ef
 def shown_counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tensor) -> tuple[Witness, ...]:
     """A few replayed witnesses, ``first`` among them."""
     # the copy: a judge evaluates in float32, and must not change the network that is judged
-    judge = Judge(loaded.net.with_values({}).float(), prop, loaded.replays, source=loaded.net)
+    judge = Judge(loaded.net.copy().float(), prop, loaded.replays, source=loaded.net)
     found = [first]
     for region in prop.regions:
         # a hunt ends many times at the same corner, and each replay is evaluated over the reals too
@@ -238,5 +238,5 @@ class Hunter:
         effort = hunt_effort(net, len(region.unsafe), self.regions, self.hard if thorough else self.light)
         # a copy moves; the caller's network stays where it is, and what comes back is on the CPU again
         if self.device != "cpu":
-            net = net.with_values({}).to(self.device)
+            net = net.copy().to(self.device)
         return attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.stopped).cpu()

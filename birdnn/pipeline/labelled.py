@@ -62,7 +62,7 @@ def load_classifier(path: Path, chosen: Mapping[str, Sequence[str]], asked: Aske
     if loaded.net.n_outputs < 2:
         raise MismatchError(f"{path}: one output is no classifier; a score for each class is expected")
     blocks = require_blocks(loaded.net, chosen)
-    return Classifier(loaded=loaded, net=loaded.net.with_values({}).float().to(device), device=device, blocks=blocks)
+    return Classifier(loaded=loaded, net=loaded.net.copy().float().to(device), device=device, blocks=blocks)
 
 
 def load_examples(

@@ -89,7 +89,7 @@ def _neurons_to_name(request: LocalizeRequest, net: Network) -> int:
 def _localise_each(
     case: Case, request: LocalizeRequest, settings: LocalizeSettings, watch: Watch
 ) -> Iterator[PropertyLocalisation]:
-    net = case.loaded.net.with_values({}).float()
+    net = case.loaded.net.copy().float()
     for subject in case.asked:
         if watch.stopped():
             return
@@ -101,7 +101,7 @@ def localise_violated(
     case: Case, subjects: Sequence[Subject], seed: int, settings: LocalizeSettings, watch: Watch, deadline: Deadline
 ) -> Iterator[PropertyLocalisation]:
     """The same for the violated properties of a repair, as far as the time goes."""
-    net = case.loaded.net.with_values({}).float()
+    net = case.loaded.net.copy().float()
     request = LocalizeRequest(net=case.loaded.path, seed=seed)
     for left, subject in zip(range(len(subjects), 0, -1), subjects, strict=True):
         # each part of the time is counted anew, so that what one property leaves the later ones have
@@ -123,7 +123,7 @@ def responsible_neurons(
         MismatchError: nothing can be localised, for the reasons given.
         OutOfTime: it was ``over`` before.
     """
-    net = case.loaded.net.with_values({}).float()
+    net = case.loaded.net.copy().float()
     request = LocalizeRequest(net=case.loaded.path, seed=seed)
     value: dict[Neuron, float] = {}
     notes = []

@@ -57,7 +57,7 @@ def with_method(request: RepairRequest, net: Network, front: Network) -> RepairR
     if request.ranks_neurons:
         return replace(request, top=top_of(net, request.top))
     if request.method == "finetune":
-        require_last_layer(front.with_values({}).float().cpu())
+        require_last_layer(front.copy().float().cpu())
     return request
 
 

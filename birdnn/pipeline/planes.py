@@ -208,7 +208,7 @@ def most_influential(scene: Scene, region: Region) -> tuple[Quantity, Quantity] 
 
 def float_network(loaded: Loaded) -> Network:
     """The network in float32, its own copy."""
-    return loaded.net.with_values({}).float()
+    return loaded.net.copy().float()
 
 
 def unsafe_where(prop: Property, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

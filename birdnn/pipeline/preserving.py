@@ -174,7 +174,7 @@ class Closeness:
         x = torch.minimum(torch.maximum(x, self.corners[0]), self.corners[1])  # float32 may not have the domain's ends
         with torch.no_grad():
             # float64 beside bounds over the reals: a run in float32 would contradict a true proof by its rounding
-            old, new = (net.with_values({}).double().cpu()(x)[0] for net in (self.case.loaded.net, after.net))
+            old, new = (net.copy().double().cpu()(x)[0] for net in (self.case.loaded.net, after.net))
         # relative: where outputs are large, so is what float64 loses of their difference
         slack = _ROUNDING * (old.abs() + new.abs())
         change = new - old
@@ -238,7 +238,7 @@ class Closeness:
         As the files give it when they are run, at inputs that samples and a search found.
         """
         case, n = self.case, self.case.loaded.net.n_inputs
-        nets = tuple(net.with_values({}).float().cpu() for net in (case.loaded.net, after.net))
+        nets = tuple(net.copy().float().cpu() for net in (case.loaded.net, after.net))
         generator = torch.Generator().manual_seed(self.seed + 0xFA2)
         # of no outputs: the region is made for its float32 points, which draws are rounded into
         box = _difference_region(self.corners, (), case.loaded.net.n_outputs).float32_box()
@@ -287,7 +287,7 @@ class Closeness:
         # other inputs than those by which the change was found, so that the share is one of fresh draws
         x = self._draw_inputs(torch.Generator().manual_seed(self.seed + 0xDEC))
         # float64, with what it may be off by added below: the proved change is one over the reals
-        y = evaluate_in_time(self.case.loaded.net.with_values({}).double().cpu(), x.double(), over, most=BATCH["cpu"])
+        y = evaluate_in_time(self.case.loaded.net.copy().double().cpu(), x.double(), over, most=BATCH["cpu"])
         kept = surely_kept(y, lower, upper, self.case.decision)
         return Rate(hits=int(kept.sum()), n=len(kept))
 

@@ -165,8 +165,9 @@ class _Repair:
         self._look_at_applicable(best)
         writing = RepairCertificate(self.folder.certificate, self.together.add, self.case.semantics, self.watch)
         shares, stage = self.settings.shares, self.clock.stage
-        # under the name that it will have unless something contradicts the proof meanwhile
-        final = self.folder.network.name
+        # by the name that it will have unless something contradicts the proof meanwhile
+        proved = best.proved().issuperset(s.prop.name for s in self.asked)
+        final = (self.folder.network if proved else self.folder.attempt).name
         with writing.begun(best.loaded, self._certifiable(best), final, stage(shares.measuring).over):
             writing.share_cores()
             measured = self._measure(best, self.candidates.repair_set)
@@ -278,7 +279,7 @@ class _Repair:
         deadline = self.clock.search.part(self.settings.shares.examples / len(self.case.subjects))
         generator = torch.Generator().manual_seed(self.request.seed)
         hunt = self._make_hunter(deadline.over, len(self.case.subjects))
-        net = self.case.loaded.net.with_values({}).float()
+        net = self.case.loaded.net.copy().float()
         regions = subject.prop.regions
         if len(regions) > _HUNTED:  # a few examples are shown
             own = [region for region in regions if region.contains(first.x)]
@@ -320,7 +321,7 @@ class _Repair:
         data = self.case.data
         if data is None:
             return None
-        decided = decisions(evaluate(self.case.loaded.net.with_values({}).float(), data.x), self.case.decision)
+        decided = decisions(evaluate(self.case.loaded.net.copy().float(), data.x), self.case.decision)
         x = data.x if data.y is None or decided is None else data.x[decided == data.y]
         return x if len(x) else None
 
@@ -344,7 +345,7 @@ class _Repair:
     def _violated_still(self, loaded: Loaded, subject: Subject, was: Violated) -> Answer | None:
         """Where the input that violates the property on the original does so on the result, when run there."""
         begun = self.clock.now()
-        judge = Judge(loaded.net.with_values({}).float(), subject.prop, loaded.replays, source=loaded.net)
+        judge = Judge(loaded.net.copy().float(), subject.prop, loaded.replays, source=loaded.net)
         witness = judge.replayed(torch.tensor(was.witness.x))
         spent = self.clock.book("verify", begun)
         if witness is None or not witness.contradicts(self.case.semantics):
@@ -355,8 +356,8 @@ class _Repair:
 
     def _comparison(self, after: Loaded, deadline: Deadline) -> Comparison:
         return Comparison(
-            before=self.case.loaded.net.with_values({}).float().to(self.device),
-            after=after.net.with_values({}).float().to(self.device),
+            before=self.case.loaded.net.copy().float().to(self.device),
+            after=after.net.copy().float().to(self.device),
             case=self.case,
             settings=self.settings,
             seed=self.request.seed,

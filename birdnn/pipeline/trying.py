@@ -48,7 +48,7 @@ def _ask_engine(name: str) -> tuple[bool, str, str]:
             # behind our own answer
             answer = cross_checked(inquiry, [name], 0.0)[1]
     except EngineError as error:
-        return False, error.problem.partition("; to get it")[0], hint
+        return False, error.problem, hint
     if answer.answer == _RIGHT.get(name, "proved"):
         return True, f"answers a small question right, in {answer.seconds:.1f} s", hint
     return False, f"answers a small question with {answer.answer!r}: {answer.detail}", hint

@@ -23,9 +23,12 @@ LEAF = 2**32 - 1
 """Stands for the axis of a node that was not cut."""
 
 
-def _split_checked_sentence(data: Any) -> Any:
-    """Reports of birdnn 0.1.0 have the sentence only."""
-    if isinstance(data, dict) and "answer" not in data and isinstance(data.get("checked"), str):
+def _complete_earlier(data: Any) -> Any:
+    """Reports of birdnn 0.1.0 have the checker's answer in a sentence only, and no number of leaves."""
+    if not isinstance(data, dict):
+        return data
+    data = {"leaves": None, **data}
+    if "answer" not in data and isinstance(data.get("checked"), str):
         answer, _, detail = data["checked"].partition(": ")
         return {**data, "answer": answer, "detail": detail}
     return data
@@ -33,8 +36,8 @@ def _split_checked_sentence(data: Any) -> Any:
 
 @publishes(
     "CertificateModel",
-    "file=path sha256 size properties checked answer detail write_s check_s",
-    earlier=_split_checked_sentence,
+    "file=path sha256 size properties leaves checked answer detail write_s check_s",
+    earlier=_complete_earlier,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFile:
@@ -50,6 +53,7 @@ class CertificateFile:
     sha256: str
     size: Annotated[int, Said("Bytes.")]
     properties: tuple[str, ...]
+    leaves: Annotated[int | None, Said("Of all proofs in it: what is proved without being divided further.")] = None
     answer: Annotated[CheckAnswer, Said("Of the independent checker. Rejected: prover and checker disagree.")]
     detail: Annotated[str, Said("What was checked, or why it was rejected or not checked.")]
     write_s: float

@@ -31,7 +31,7 @@ Method = Literal["auto", "retrain", "finetune", "blocks"]
 Prefer = Literal["decisions", "outputs"]
 TriedResult = Literal["proved", "unknown", "violated", "passed over", "too far"]
 OptimiserName = Literal["lp", "pso", "cmaes", "bias"]
-Guarantee = Literal["proved", "pac", "violated", "unknown"]
+Guarantee = Literal["proved", "violated", "unknown"]
 RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
 Role = Literal["goal", "keep", "suite"]
 

@@ -194,13 +194,22 @@ class Offered:
     section: int
 
 
-@publishes("CommandModel", "purpose command")
+@publishes("CommandModel", "purpose command kind")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandToType:
-    """A command and what it does."""
+    """A command and what it does.
+
+    Attributes:
+        purpose: in words.
+        command: as it is typed.
+        kind: what it runs: a counterexample without birdnn, the checker alone, or birdnn.
+    """
 
     purpose: str
     command: str
+    kind: Annotated[
+        Literal["replay", "check", "birdnn"], Said("What it runs: neither, the checker alone, or birdnn.")
+    ] = "birdnn"
 
 
 @publishes(

@@ -75,7 +75,7 @@ class RepairTask:
     def teacher(self) -> Network:
         """What a repair begins with and imitates, float32 on the CPU, without gradients."""
         # a copy: `float` and `requires_grad_` change a network in place
-        return (self.front or self.net).with_values({}).float().cpu().requires_grad_(False)
+        return (self.front or self.net).copy().float().cpu().requires_grad_(False)
 
     def ends(self, until: float, watch: Watch) -> Over:
         """Has a candidate to be handed out now, which is due by ``until`` on `time.monotonic`'s clock?"""

@@ -59,8 +59,7 @@ def bench_summary(outcome: CampaignOutcome) -> RenderableType:
     if outcome.figures.slowest:
         add_fact(facts, "slowest", outcome.figures.slowest)
     for line in outcome.kept_figures:
-        name, _, said = line.partition(": ")
-        add_fact(facts, "kept" if line == outcome.kept_figures[0] else " ", f"{name}: {said}")
+        add_fact(facts, "kept" if line == outcome.kept_figures[0] else " ", line)
     for name, said in _worth_saying(outcome):
         add_fact(facts, name, said)
     add_fact(facts, "rows", f"{outcome.ran} new, {outcome.kept} kept, in {outcome.table}")

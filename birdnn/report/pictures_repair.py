@@ -26,7 +26,6 @@ _MARKS: Mapping[_Word, tuple[str, str, str]] = {
     "proved": ("o", "#1f4e79", "#1f4e79"),
     "violated": ("X", "#b5651d", "#b5651d"),
     "unknown": ("D", "white", "#5c5c5c"),
-    "pac": ("s", "white", "#1f4e79"),
     "too far": (">", "white", "#b5651d"),
     "passed over": ("o", "white", "#9a9a9a"),
     "not looked at": ("_", "#b0b0b0", "#b0b0b0"),

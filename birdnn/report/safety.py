@@ -247,8 +247,13 @@ def _most_moved_values(outcome: RepairOutcome) -> tuple[MovedValue, ...]:
     return tuple(sorted(found, key=lambda entry: -abs(entry.difference))[:_MOVED])
 
 
+_KINDS: dict[str, Literal["replay", "check"]] = {"python": "replay", "birdnn-check": "check"}
+
+
 def _command(purpose: str, *words: str) -> CommandToType:
-    return CommandToType(purpose=purpose, command=shlex.join(words))
+    return CommandToType(
+        purpose=purpose, command=shlex.join(words), kind=_KINDS.get(words[0] if words else "", "birdnn")
+    )
 
 
 def _property_commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[CommandToType, ...]:

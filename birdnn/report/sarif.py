@@ -28,7 +28,6 @@ _KINDS: Mapping[Guarantee, tuple[str, str]] = {
     "proved": ("pass", "none"),
     "violated": ("fail", "error"),
     "unknown": ("open", "none"),
-    "pac": ("open", "none"),
 }
 
 

@@ -52,12 +52,10 @@ STYLES: Mapping[Guarantee, str] = {
     "proved": "bold green",
     "violated": "bold red",
     "unknown": "bold yellow",
-    "pac": "bold cyan",
 }
 _TONES: Mapping[Tone, Guarantee] = {"good": "proved", "warn": "unknown", "bad": "violated"}
 _BASIS: Mapping[Guarantee, str] = {
     "proved": "complete search",
-    "pac": "sampling",
     "violated": "counterexample",
     "unknown": "none",
 }

@@ -131,7 +131,7 @@ class _Swarm:
         self.level, self.evaluations = 1, 0
 
     def on_way(self) -> Tensor:
-        """Which repetitions have begun and neither arrived nor got lost."""
+        """Which repetitions are under way: begun, and neither at the last level nor given up, (repetitions,) bool."""
         return self.begun & ~(self.arrived | self.lost)
 
     def begin(self, repetition: int) -> None:

@@ -61,7 +61,7 @@ class Tally:
         self.worst, self._depth = torch.empty(0, self.prop.n_inputs), torch.empty(0)
 
     def add(self, count: int) -> int:
-        """Draw ``count`` more, fewer where no more are left; how many it were."""
+        """Draw ``count`` more points, or as many as are left; returns how many were drawn."""
         begun = time.perf_counter()
         x = self.draws.take(count)
         margin = union_margin(self.prop, x, evaluate_on_device(self.net, x))

@@ -141,7 +141,7 @@ class Search:
         self.started = time.monotonic()
         settings = replace(settings, many_inputs=varies_in_many(prop))
         self.prop, self.settings, self.watch = prop, settings, watch
-        self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
+        self.net = net.copy().to(device=torch.device(settings.device), dtype=torch.float32)
         self.source = net  # with the numbers of its file: bounds are of these, attacks run the copy above
         self.judge = Judge(self.net, prop, replays, source=net)
         self.executed: Witness | None = None  # violates when run, not over the reals, which are spoken of

@@ -139,7 +139,7 @@ class Explorer:
         self._question = Question.of(region.unsafe, net.n_outputs, bound.device)
         self._smallest = smallest_edges(errand.settings, region).to(bound.device)
         # float32, as it is run: what is unsafe there is worth sending home
-        copy = net.with_values({}).to(device=bound.device, dtype=torch.float32)
+        copy = net.copy().to(device=bound.device, dtype=torch.float32)
         self._suspects = Suspects(copy, source=net if errand.settings.semantics == "real" else None)
 
     def explore(self, task: Task) -> Piece:

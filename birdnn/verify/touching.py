@@ -168,7 +168,7 @@ class Touching:
 
     @cached_property
     def _float64_net(self) -> Network:
-        return self._net.with_values({}).double().cpu()
+        return self._net.copy().double().cpu()
 
     @cached_property
     def _runtime_mergings(self) -> Mapping[str, Merging] | None:

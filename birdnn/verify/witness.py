@@ -28,7 +28,7 @@ class Suspects:
 
     def __init__(self, net: Network, *, source: Network | None = None) -> None:
         self._net = net
-        self._double = None if source is None else source.with_values({}).double()
+        self._double = None if source is None else source.copy().double()
 
     def unsafe(self, region: Region, x: Tensor) -> Tensor:
         """A few of the worst points of ``x``, snapped: of those that float32 in torch says are unsafe, or float64 of

@@ -127,7 +127,7 @@ def check_suspicious(net: Network, polytopes: tuple[Polytope, ...], batch: Work,
     everywhere = replace(step, left=replace(step.left, suspicious=torch.ones_like(step.left.suspicious)))
     points = candidate_points(batch, everywhere)
     with torch.no_grad():
-        outputs = [net(points.float()).double(), net.with_values({}).double()(points)]
+        outputs = [net(points.float()).double(), net.copy().double()(points)]
     margins = [torch.stack([p.margin(y) for p in polytopes], 1) for y in outputs]
     still = step.left.opened.repeat(2, 1)
     unsafe = torch.stack([(m <= 0) & still for m in margins]).any(0).any(1).reshape(2, -1).any(0)

@@ -67,7 +67,7 @@ def test_a_repair_is_a_row() -> None:
     assert (found["drawdown"], found["regressions"]) == (1e-5, "")
     # By proof or not, what was counted.
     assert (found["efficacy"], found["generalisation"]) == ("1.000000", "1.000000")
-    assert (found["certificate_kb"], found["leaves"], found["check_s"]) == ("82.9", "3066", "1.5")
+    assert (found["certificate_kb"], found["leaves"], found["check_s"]) == ("82.9", 3066, "1.5")
     assert (found["repair_s"], found["verify_s"], found["sample_s"]) == ("20.0", "15.0", "3.0")
 
 
@@ -132,7 +132,7 @@ def test_a_repair_is_solved_where_its_command_ends_well(answer: str, row: dict[s
 
 ONE = Instance(
     line=1,
-    net=Path("/n.onnx"),
+    nets=(("", Path("/n.onnx")),),
     props=(Path("/p.vnnlib"), Path("/q.vnnlib")),
     onnx="n.onnx",
     vnnlib="p.vnnlib+q.vnnlib",
@@ -149,6 +149,10 @@ def test_an_instance_is_a_command() -> None:
     more = ["--keep", "/k.vnnlib", "--suite", "acasxu", "--timeout", "1.5", "--out", "/out", "--quiet"]
     assert REPAIR.words(ONE, Path("/out")) == ["repair", *head, *more]
     assert (VERIFY.names(ONE), REPAIR.names(ONE)) == (("n.onnx", "p.vnnlib+q.vnnlib"), ("n", "p+q"))
+    two = replace(ONE, nets=(("f", Path("/n.onnx")), ("g", Path("/m.onnx"))), onnx="n.onnx+m.onnx")
+    named = ["--net", "f=/n.onnx", "--net", "g=/m.onnx", *head[2:]]
+    assert VERIFY.words(two, Path("/out")) == ["verify", *named, *report]
+    assert (VERIFY.names(two)[0], REPAIR.names(two)[0], two.name) == ("n.onnx+m.onnx", "n+m", "n+m p+q")
 
 
 def ending(**changes: Any) -> Ending:

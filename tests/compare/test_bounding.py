@@ -67,7 +67,7 @@ def test_no_difference_exceeds_its_bound(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     x = torch.cat([torch.rand(50, 2, generator=draw, dtype=torch.float64) + low for low in (-1.0, 2.0)])
     with torch.no_grad():
-        apart = (NETS[1].with_values({}).double()(x) - NETS[0].with_values({}).double()(x)).abs().amax(0)
+        apart = (NETS[1].copy().double()(x) - NETS[0].copy().double()(x)).abs().amax(0)
     assert bool((apart <= torch.tensor(found.upper) + 1e-9).all())
 
 
@@ -105,5 +105,5 @@ def test_news_name_the_place_and_are_never_more_than_done() -> None:
 def test_a_point_is_bounded_by_its_difference() -> None:
     with torch.no_grad():
         x = torch.full((1, 2), 0.5, dtype=torch.float64)
-        apart = (NETS[1].with_values({}).double()(x) - NETS[0].with_values({}).double()(x)).abs()[0]
+        apart = (NETS[1].copy().double()(x) - NETS[0].copy().double()(x)).abs()[0]
     assert bounded(region(0.5, 0.5)).upper == pytest.approx(apart.tolist(), abs=1e-6)

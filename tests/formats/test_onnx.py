@@ -147,7 +147,7 @@ def graph_errors() -> dict[str, tuple[bytes, str]]:
         "live shape": (model([node("Reshape", ["x", "x"])], {}), "must be a constant"),
         "training": (
             model([node("BatchNormalization", ["x", "a", "a", "a", "a"], training_mode=1)], {"a": floats(4)}, opset=14),
-            "inference mode",
+            "inference",
         ),
         "sparse": (edited(data, lambda p: p.graph.sparse_initializer.add()), "sparse"),
         "empty": (edited(data, lambda p: p.graph.ClearField("node")), "holds no graph"),

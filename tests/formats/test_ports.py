@@ -82,7 +82,7 @@ def test_what_a_user_is_told() -> None:
         "The network has 2 outputs, counted one after the other: Y_0 to Y_1 are 'first', Y_2 to Y_4 are 'second'.",
         "Outputs that hold no floating-point numbers are left out and not counted: 'label'.",
     )
-    assert net.with_values({}).notes == net.notes
+    assert net.copy().notes == net.notes
 
 
 def test_an_input_that_is_an_output() -> None:

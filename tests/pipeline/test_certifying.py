@@ -93,6 +93,7 @@ def test_proofs_and_counterexamples_are_written_and_checked(tmp_path: Path) -> N
     found = certify(loaded, [held, replace(held, verdict=UNKNOWN), broken], out, semantics="real", watch=Unwatched())
     assert found is not None
     assert (found.answer, found.properties, found.path) == ("accepted", ("held", "broken"), str(out))
+    assert found.leaves == 1  # a counterexample has none
     assert (found.size, found.sha256) == (out.stat().st_size, hashlib.sha256(out.read_bytes()).hexdigest())
     assert content(out)["network"]["file"] == "net.onnx"
     assert found.write_s >= 0

@@ -350,7 +350,7 @@ def test_a_domain_that_is_known_is_not_called_unknown(tmp_path: Path) -> None:
     with case.prop.open("a") as file:
         file.write("\n(assert (>= Y_0 -1000.0))\n")
     plan = read_case(CaseFiles.of(case.request(domain="property")))
-    net = plan.loaded.net.with_values({}).float()
+    net = plan.loaded.net.copy().float()
     compared = Comparison(
         before=net, after=net, case=plan, settings=FAST, seed=0, resample=lambda *args: torch.zeros(0, 2), replays=()
     ).measure({}, frozenset(), frozenset())

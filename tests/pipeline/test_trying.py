@@ -66,7 +66,7 @@ def test_an_engine_that_cannot_be_loaded_is_not_asked(monkeypatch: pytest.Monkey
     """The way to get it is said once, where it belongs."""
 
     def missing(names: Any) -> None:
-        raise EngineError("marabou", "cannot be imported: no library; to get it: pip install x")
+        raise EngineError("marabou", "cannot be imported: no library", "pip install x")
 
     monkeypatch.setattr(trying, "require_engines", missing)
     found = try_engine(state("marabou"))

@@ -39,9 +39,10 @@ def test_answer_and_detail_are_one_sentence() -> None:
 def test_the_first_version_has_the_sentence_only(sentence: str, answer: str, detail: str) -> None:
     """The sentence ends at its first colon; what follows may hold others."""
     content: dict[str, Any] = json.loads(json.dumps(json_document(STORED)))
-    old = {name: value for name, value in content.items() if name not in ("answer", "detail")} | {"checked": sentence}
+    newer = "answer", "detail", "leaves"
+    old = {name: value for name, value in content.items() if name not in newer} | {"checked": sentence}
     found = record_from(CertificateFile, old)
-    assert (found.answer, found.detail) == (answer, detail)
+    assert (found.answer, found.detail, found.leaves) == (answer, detail, None)
 
 
 def test_an_answer_is_not_taken_from_the_sentence_beside_it() -> None:

@@ -87,6 +87,7 @@ STORED = CertificateFile(
     sha256="0" * 64,
     size=82_944,
     properties=("prop_8",),
+    leaves=3066,
     answer="accepted",
     detail="float64, all 3066 leaves",
     write_s=0.1,

@@ -36,7 +36,7 @@ OUTCOMES = {
         suite=None,
     ),
     "nothing": repair_outcome(result="nothing_to_repair", out=None, report=None, properties=(prop(before="proved"),)),
-    "sampled": repair_outcome(result="sampled", properties=(prop(after="pac"), prop("b", after="unknown"))),
+    "sampled": repair_outcome(result="sampled", properties=(prop(after="unknown"), prop("b", after="unknown"))),
     "violated": repair_outcome(result="violated", properties=(prop(after="violated"),), regressions=("prop_1",)),
     "interrupted": repair_outcome(result="violated", interrupted=True, properties=(prop(after="unknown"),)),
     "points": repair_outcome(generalisation=None, neighbours=(AROUND,)),

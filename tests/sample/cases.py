@@ -37,4 +37,4 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def float32(net: Network) -> Network:
-    return net.with_values({}).float()
+    return net.copy().float()

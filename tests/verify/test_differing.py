@@ -36,7 +36,7 @@ def pair(seed: int, kind: str, *, scale: float = 1.0, activation: str = "Relu") 
             if kind != "bias":
                 weight += 0.01 * scale * rng.normal(size=weight.shape)
     nets = (network_from_onnx(layers_to_onnx(each, activation)) for each in (layers, other))
-    before, after = (net.with_values({}).double() for net in nets)
+    before, after = (net.copy().double() for net in nets)
     return before, after
 
 
