@@ -60,10 +60,11 @@ class CheckBeside:
         return self
 
     def __exit__(self, *how: object) -> None:
-        for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
+        # who is killed ends for certain, however long that takes on a busy machine
+        for end, patience_s in ((subprocess.Popen.terminate, _END_S), (subprocess.Popen.kill, None)):
             if self.at_work and self._process is not None:
                 end(self._process)
-                self._waiting.join(_END_S)
+                self._waiting.join(patience_s)
 
     @property
     def at_work(self) -> bool:
