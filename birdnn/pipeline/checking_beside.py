@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from birdnn.certify.check.parts import environment_of_checker
 
 _LOOK_S = 0.1  # between two looks whether the user has stopped
 _END_S = 5.0  # a process has to end by itself and take along those that it started; then it is killed
@@ -39,8 +40,6 @@ class CheckBeside:
         """Of its work, known once `accepted_line` has a line."""
 
     def __enter__(self) -> CheckBeside:
-        package = str(Path(__file__).parents[2])  # of this very birdnn, wherever it was imported from
-        places = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
         nothing, begun = subprocess.DEVNULL, time.monotonic()
         try:
             process = subprocess.Popen(
@@ -49,7 +48,7 @@ class CheckBeside:
                 stdout=subprocess.PIPE,
                 stderr=nothing,
                 text=True,
-                env={**os.environ, "PYTHONPATH": places},
+                env=environment_of_checker(),
             )
         except OSError:
             return self  # the system has no room for another process, which then accepts nothing

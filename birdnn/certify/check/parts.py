@@ -73,6 +73,13 @@ def process_count(certificate: File, arithmetic: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def environment_of_checker() -> dict[str, str]:
+    """That of a process which is to run this very checker, wherever it was imported from."""
+    package = str(Path(__file__).parents[3])
+    places = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": places}
+
+
 class Others:
     """The processes that check all parts but the first, to be used in a ``with`` statement: none of them outlives it.
 
@@ -96,10 +103,8 @@ class Others:
         ]
 
     def __enter__(self) -> Others:
-        package = str(Path(__file__).parents[3])  # of this very checker, wherever it was imported from
-        places = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
         # Their products are small, and the cores are shared out already.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
+        environment = {**environment_of_checker(), "OMP_NUM_THREADS": "1"}
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         for command in self._commands:
             try:
