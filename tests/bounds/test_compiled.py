@@ -286,7 +286,7 @@ def test_the_end_of_time_is_seen_within_a_batch() -> None:
     bound.over = lambda: time.monotonic() > began + 0.3
     with pytest.raises(OutOfTime):
         bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(200))
-    assert time.monotonic() < began + 5
+    assert time.monotonic() < began + 15
 
 
 def test_one_signature_is_all_that_is_compiled() -> None:

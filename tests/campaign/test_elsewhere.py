@@ -73,7 +73,7 @@ def test_a_process_that_hangs_is_killed_on_its_node(nodes: Any, log: Path, tmp_p
     found = ran(tmp_path, ["hang-1", "unsat-2"], nodes, limit_s=8.0, grace_s=1.0)
     assert [row.answer for row in found.rows] == ["timeout", "unsat"]
     grandchild, *_ = noted(log, "grandchild")[-1]  # of the last run: a command that is lost with its node runs again
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{grandchild}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{grandchild}").exists()
@@ -95,7 +95,7 @@ def test_an_instance_whose_worker_is_killed_runs_again(nodes: Any, log: Path, tm
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     found = ran(tmp_path, ["slow-1", "slow-2", "slow-3"], nodes)
-    killer.join(10)
+    killer.join(60)
     assert victims
     assert [row.answer for row in found.rows] == ["unsat"] * 3
     assert len(list((tmp_path / "t.csv").read_text().splitlines())) == 4
@@ -106,7 +106,7 @@ def test_a_user_who_stops_stops_the_nodes_too(nodes: Any, log: Path, tmp_path: P
     found = ran(tmp_path, ["hang-1", "hang-2"], nodes, watch=Stopping(12))
     assert found.interrupted
     assert [row.answer for row in found.rows] == ["", ""]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     started = [words[0] for words in noted(log, "command")]
     while any(Path(f"/proc/{pid}").exists() for pid in started) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -42,7 +42,7 @@ def birdnn(*arguments: object, **environment: str) -> Result:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 

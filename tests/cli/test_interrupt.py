@@ -67,7 +67,7 @@ def test_once_stops_cleanly(endless: tuple[Path, Path], tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     with _searching(*endless, target) as process:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out.startswith("unknown\n")
     assert "Traceback" not in err
@@ -83,7 +83,7 @@ def test_twice_leaves_at_once(endless: tuple[Path, Path], tmp_path: Path) -> Non
         process.send_signal(signal.SIGINT)
         time.sleep(0.001)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

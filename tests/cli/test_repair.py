@@ -393,7 +393,7 @@ def test_interrupted_once_keeps_what_there_is(endless: tuple[Path, Path], tmp_pa
             if "imitating" in line:
                 break
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, err

@@ -66,7 +66,7 @@ class TestMarabou:
             layers_to_onnx(layers), make_property([-2] * 6, [2] * 6, half_space([-1], -12)), timeout_s=2
         )
         assert found.answer == "timeout"
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
 
 
 def script(folder: Path, text: str) -> Path:
@@ -111,7 +111,7 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.Monke
     begun = time.monotonic()
     found = ask_marabou(SUM, at_least(2.5), timeout_s=0.5, worker=hang)
     assert found.answer == "timeout"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 40  # it would sleep for sixty
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
 
 

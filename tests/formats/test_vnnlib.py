@@ -365,10 +365,10 @@ def test_other_spellings() -> None:
 def test_branches_are_limited() -> None:
     """Ten million branches are refused before they are made, not built until memory ends."""
     factor = "(assert (or (<= Y_0 0) (<= Y_1 0)))\n"
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FormatError, match=f"more than {dnf.MAX_DISJUNCTS} branches"):
         parse_property(declared() + bounded() + factor * 60)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def robustness(n_inputs: int, n_classes: int) -> str:
@@ -384,9 +384,9 @@ def robustness(n_inputs: int, n_classes: int) -> str:
 def test_images_are_read_fast() -> None:
     """784 inputs and nine alternatives, as robustness benchmarks have them."""
     text = robustness(784, 10)
-    start = time.perf_counter()
+    start = time.process_time()
     made = parse_property(text)
-    assert time.perf_counter() - start < 5  # a second without the checks of annotations
+    assert time.process_time() - start < 5  # a second without the checks of annotations
     assert (made.n_inputs, len(made.regions), len(made.regions[0].unsafe)) == (784, 1, 9)
 
 

@@ -110,7 +110,7 @@ def test_a_share_is_as_much_work_as_fits() -> None:
 def test_the_limit_counts_since_the_process_began() -> None:
     assert remaining_limit(None, 0.0) == float("inf")
     assert remaining_limit(5.0) == 5.0
-    assert 59.0 < remaining_limit(90.0, time.monotonic() - 30.0) <= 60.0
+    assert 860.0 < remaining_limit(990.0, time.monotonic() - 30.0) <= 960.0
     assert remaining_limit(5.0, time.monotonic() - 30.0) == 0.0
 
 
@@ -292,7 +292,7 @@ def test_small_inputs_of_each_hard_kind_are_decided_or_not_in_time(tmp_path: Pat
         began = time.monotonic()
         outcome = repair_files(request, settings=FAST)
         assert outcome.result in ("proved", "sampled", "violated", "nothing_to_repair")
-        assert time.monotonic() - began < 4.0 + 30.0, "far beyond any scheduler's fault"
+        assert time.monotonic() - began < 4.0 + 60.0, "far beyond any scheduler's fault"
 
 
 @pytest.mark.slow

@@ -267,9 +267,9 @@ def test_slopes_of_all_regions_have_half_of_the_time_together(tmp_path: Path, mo
     net = network_from_layers([(np.abs(w), b) for w, b in layers(5, (2, 6, 1))], "LeakyRelu", alpha=0.1)
     order = ["(== X_f[1] X_g[1])", "(>= X_g[0] -1.0)", "(<= X_g[0] X_f[0])", "(or (<= X_f[1] -0.5) (>= X_f[1] 0.5))"]
     text = query(2, 1, *order, "(< Y_f[0] Y_g[0])", like="equal-to f")
-    assert isinstance(decided(tmp_path, {"f": net}, text).verdicts[0].verdict, Proved)
+    assert isinstance(decided(tmp_path, {"f": net}, text, timeout_s=1000).verdicts[0].verdict, Proved)
     first, second = limits
-    assert 9.0 < first < 10.0
+    assert 400.0 < first < 500.0, "a hundred seconds for a busy machine"
     assert second <= first - 0.4
 
 

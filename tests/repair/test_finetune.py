@@ -147,7 +147,7 @@ def test_it_ends_when_told_with_what_it_has(optimiser: str, why: str) -> None:
     begun = time.monotonic()
     watch, seconds = (Stopped(), 60.0) if why == "interrupted" else (Unwatched(), 0.0)
     after = method.propose(Evidence(), timeout_s=seconds, watch=watch)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 50
     assert mean_change(case.net, after, case.region) < 1e-6
 
 
