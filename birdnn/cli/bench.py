@@ -10,11 +10,12 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command
-from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line, without_idle
+from birdnn.cli.options import PICTURES, Device, Json, Quiet, Seed, command_line, without_idle
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
 from birdnn.errors import OutputError
+from birdnn.rounding import Semantics
 
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
 SUMMARIES = (".md", ".csv")
@@ -131,7 +132,7 @@ class BenchOptions:
     retry: Annotated[
         bool, typer.Option("--retry", metavar="", help="Run instances without a result (error, crash) again.")
     ] = False
-    device: DeviceOption = Device.AUTO
+    device: Device = "auto"
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False
@@ -176,11 +177,11 @@ def _campaign_fields(options: BenchOptions) -> dict[str, Any]:
     """The fields of the campaign, but for its instances and its table."""
     from birdnn.pipeline.facts import machine
 
-    semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
+    semantics = [] if options.semantics is None else ["--semantics", options.semantics]
     # said or not, the rows are the same, and `options` is what rows are recognised by
-    if options.semantics is Semantics.REAL and not options.as_repairs:
+    if options.semantics == "real" and not options.as_repairs:
         semantics = []  # the default of verify
-    device = [] if options.device is Device.AUTO else ["--device", options.device.value]
+    device = [] if options.device == "auto" else ["--device", options.device]
     here, jobs, threads, share = machine(), options.jobs, options.threads, None
     if options.ray is None:  # else each node shares its own
         jobs = jobs or 1

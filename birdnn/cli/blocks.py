@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Formula(StrEnum):
-    """Of the spectrum."""
-
-    OCHIAI = "ochiai"
-    TARANTULA = "tarantula"
-    DSTAR = "dstar"
-
+from birdnn.records import Formula
 
 Data = Annotated[
     Path | None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,13 +16,6 @@ from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.statuses import INTERRUPTED
 
 
-class Arithmetic(StrEnum):
-    """What the checker computes in."""
-
-    FLOAT64 = "float64"
-    EXACT = "exact"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions:
     """What the command line says."""
@@ -32,8 +24,9 @@ class CheckOptions:
     net: Nets
     prop: Props
     arithmetic: Annotated[
-        Arithmetic, typer.Option("--arithmetic", help="float64 accounts for its rounding; exact has none.")
-    ] = Arithmetic.FLOAT64
+        Literal["float64", "exact"],
+        typer.Option("--arithmetic", help="float64 accounts for its rounding; exact has none."),
+    ] = "float64"
     sample: Annotated[
         int | None,
         typer.Option("--sample", metavar="N", help="All leaves in float64, and N of them in exact arithmetic."),
@@ -61,8 +54,7 @@ def check(options: CheckOptions) -> int:
 
         inputs = [nets] if isinstance(nets, Path) else [*nets.values()]
         require_writable((options.json,), (*inputs, options.certificate, *options.prop))
-        arithmetic: Literal["float64", "exact"] = "exact" if options.arithmetic is Arithmetic.EXACT else "float64"
-        settings = Settings(arithmetic=arithmetic, sample=options.sample, seed=options.seed)
+        settings = Settings(arithmetic=options.arithmetic, sample=options.sample, seed=options.seed)
         found = None
         with suppress(Stopped):
             found = check_files(nets, options.prop, options.certificate, settings=settings, watch=watch)

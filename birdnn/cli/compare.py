@@ -14,18 +14,20 @@ from birdnn.cli.options import (
     SUITES,
     TO_READ,
     AsName,
-    Decision,
     Json,
+    PropertyUnits,
     Quiet,
     Seed,
     Timeout,
-    Units,
-    UnitsOption,
-    command_line,
+    defaults_of,
+    request_of,
     require_each_counts,
     require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.records import CompareRequest, Decision
+
+_DEFAULT = defaults_of(CompareRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +70,14 @@ class CompareOptions:
     samples: Annotated[
         int,
         typer.Option("--samples", metavar="N", help="Points of the domain; a quarter of them in each region."),
-    ] = 400_000
+    ] = _DEFAULT.samples
     bound: Annotated[
         float,
         typer.Option("--bound", metavar="S", help="Seconds for a proved bound of the difference; 0: none."),
-    ] = 10.0
+    ] = _DEFAULT.bound_s
     timeout: Timeout = None
-    units: UnitsOption = Units.NORMALISED
-    seed: Seed = 0
+    units: PropertyUnits = _DEFAULT.units
+    seed: Seed = _DEFAULT.seed
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the result as a page there.")] = (
         None
     )
@@ -91,30 +93,15 @@ def compare(options: CompareOptions) -> int:
     search finds, and where; a proved bound of the difference; what differs in the parameters; which properties are
     lost or gained. A is the network before, B the one after. Status 0 whatever is found.
     """
-    require_each_counts("compare", {"suite": options.suite, "as_name": options.as_name})
+    require_each_counts("compare", options)
     require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.comparing import finish_compare
         from birdnn.compare import compare_files
         from birdnn.formats.files import require_writable
-        from birdnn.records import CompareRequest
 
-        request = CompareRequest(
-            before=options.before,
-            after=options.after,
-            props=tuple(options.prop or ()),
-            keep=tuple(options.keep or ()),
-            suite=options.suite,
-            as_name=options.as_name,
-            domain="property" if options.domain == Path("property") else options.domain,
-            decision=None if options.decision is None else options.decision.value,
-            samples=options.samples,
-            bound_s=options.bound,
-            timeout_s=options.timeout,
-            units=options.units.value,
-            seed=options.seed,
-            command=command_line(),
-        )
+        everywhere = options.domain == Path("property")
+        request = request_of(CompareRequest, options, **{"domain": "property"} if everywhere else {})
         others = (options.domain, None if options.suite is None else Path(options.suite))
         inputs = (options.before, options.after, *request.props, *request.keep, *(path for path in others if path))
         require_writable((options.json, options.html), inputs)

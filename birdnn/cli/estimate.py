@@ -13,19 +13,21 @@ from birdnn.cli.options import (
     TO_READ,
     AsName,
     Device,
-    DeviceOption,
     Json,
     Net,
+    PropertyUnits,
     Quiet,
     Seed,
     Suite,
-    Units,
-    UnitsOption,
-    command_line,
+    defaults_of,
+    request_of,
     require_each_counts,
     require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.records import EstimateRequest, Units
+
+_DEFAULT = defaults_of(EstimateRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class EstimateOptions:
             metavar="uniform|FILE",
             help="Inputs are drawn uniformly, or as a file says: samples (.csv, .npz), independent marginals (.toml).",
         ),
-    ] = "uniform"
+    ] = _DEFAULT.measure
     epsilon: Annotated[
         float | None,
         typer.Option(
@@ -57,14 +59,14 @@ class EstimateOptions:
     delta: Annotated[
         float,
         typer.Option("--delta", metavar="D", help="Probability at most that any statement of the run is wrong."),
-    ] = 1e-3
+    ] = _DEFAULT.delta
     samples: Annotated[
         int | None,
         typer.Option("--samples", metavar="N", help="Draws for each property; with --anytime the most."),
     ] = None
     attempts: Annotated[
         int, typer.Option("--attempts", metavar="K", help="How many such runs, e.g. of candidates, share delta.")
-    ] = 1
+    ] = _DEFAULT.attempts
     anytime: Annotated[
         bool, typer.Option("--anytime", metavar="", help="Stop as soon as the bound is reached, or known to be missed.")
     ] = False
@@ -74,12 +76,12 @@ class EstimateOptions:
     splitting: Annotated[
         bool, typer.Option("--splitting", metavar="", help="Also estimate very small probabilities by splitting.")
     ] = False
-    units: UnitsOption = Units.NORMALISED
+    units: PropertyUnits = _DEFAULT.units
     measure_units: Annotated[
         Units, typer.Option("--measure-units", help="What the measure's file speaks; see birdnn --help.")
-    ] = Units.NORMALISED
-    seed: Seed = 0
-    device: DeviceOption = Device.AUTO
+    ] = _DEFAULT.measure_units
+    seed: Seed = _DEFAULT.seed
+    device: Device = _DEFAULT.device
     json: Json = None
     quiet: Quiet = False
 
@@ -93,33 +95,14 @@ def estimate(options: EstimateOptions) -> int:
     """
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
-    require_each_counts("estimate", {"suite": options.suite, "as_name": options.as_name})
+    require_each_counts("estimate", options)
     require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_estimate
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.estimating import estimate_files
-        from birdnn.records import EstimateRequest
 
-        request = EstimateRequest(
-            net=options.net,
-            props=tuple(options.prop or ()),
-            suite=options.suite,
-            as_name=options.as_name,
-            measure=options.measure,
-            epsilon=options.epsilon,
-            delta=options.delta,
-            samples=options.samples,
-            attempts=options.attempts,
-            anytime=options.anytime,
-            scenario=options.scenario,
-            splitting=options.splitting,
-            units=options.units.value,
-            measure_units=options.measure_units.value,
-            seed=options.seed,
-            device=options.device.value,
-            command=command_line(),
-        )
+        request = request_of(EstimateRequest, options)
         named = (options.net, *request.props, options.suite, None if request.measure == "uniform" else request.measure)
         require_writable((options.json,), (Path(given) for given in named if given is not None))
         outcome = estimate_files(request, watch=watch)

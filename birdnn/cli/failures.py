@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from birdnn.cli.options import FROM_FILE, require_in_range
+from birdnn.cli.options import FROM_FILE, SAID, require_in_range
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.patterns import matching_files
@@ -74,7 +74,9 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
                     said = said or None  # several are said by their names, and one may be by its place
                     place = None if place is None else [str(place)]
                 values["net"] = _chosen_network(context, place, said)
-            FROM_FILE.set(frozenset(name for name in values if _value_source(context, name) == "DEFAULT_MAP"))
+            sources = {name: _value_source(context, name) for name in values}
+            FROM_FILE.set(frozenset(name for name, source in sources.items() if source == "DEFAULT_MAP"))
+            SAID.set(frozenset(name for name, source in sources.items() if source not in ("", "DEFAULT")))
             # out here a wrong use is an error of click, which prints the usage and leaves with status 2
             require_in_range(body.__name__, values)
             raise typer.Exit(_status_of_run(lambda: body(options(**_expand_patterns(values)))))

@@ -11,20 +11,22 @@ from birdnn.cli.loading import without_garbage_collection
 from birdnn.cli.options import (
     Counterexample,
     Device,
-    DeviceOption,
     Json,
     Nets,
+    PropertyUnits,
     Props,
     Quiet,
     Seed,
     Timeout,
-    Units,
-    UnitsOption,
-    command_line,
+    defaults_of,
     parse_networks,
+    request_of,
     require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.records import VerifySettings
+
+_DEFAULT = defaults_of(VerifySettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +36,9 @@ class FalsifyOptions:
     net: Nets
     prop: Props
     timeout: Timeout = None
-    units: UnitsOption = Units.NORMALISED
-    seed: Seed = 0
-    device: DeviceOption = Device.AUTO
+    units: PropertyUnits = _DEFAULT.units
+    seed: Seed = _DEFAULT.seed
+    device: Device = _DEFAULT.device
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -58,16 +60,9 @@ def falsify(options: FalsifyOptions) -> int:
             from birdnn.formats.files import require_writable
             from birdnn.pipeline.deciding import falsify_files
             from birdnn.pipeline.relating import falsify_related
-            from birdnn.records import VerifySettings
 
         require_writable((options.json, options.counterexample), (*files, *options.prop))
-        settings = VerifySettings(
-            timeout_s=options.timeout,
-            units=options.units.value,
-            seed=options.seed,
-            device=options.device.value,
-            command=command_line(),
-        )
+        settings = request_of(VerifySettings, options)
         began = BEGAN.get()
         if isinstance(nets, Path):
             outcome = falsify_files(nets, options.prop, settings=settings, watch=watch, began=began)

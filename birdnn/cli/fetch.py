@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import Json, Quiet, command_line
+from birdnn.cli.options import Json, Quiet, request_of
 from birdnn.cli.progress import TerminalWatch
-
-
-class Dataset(StrEnum):
-    """Which data."""
-
-    DEMO = "demo"
-    ACASXU = "acasxu"
-    HCAS = "hcas"
+from birdnn.records import FetchRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions:
     """What the command line says."""
 
-    dataset: Annotated[Dataset, typer.Argument(metavar="demo|acasxu|hcas", help="Which data.", show_default=False)]
+    dataset: Annotated[
+        Literal["demo", "acasxu", "hcas"],
+        typer.Argument(metavar="demo|acasxu|hcas", help="Which data.", show_default=False),
+    ]
     to: Annotated[
         Path | None,
         typer.Option("--to", metavar="DIR", help="Where to, made where absent. Default: ./demo, ./acasxu, ./hcas."),
@@ -54,14 +49,8 @@ def fetch(options: FetchOptions) -> int:
         from birdnn.cli.finish_setup import finish_fetch
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.fetching import fetch_files
-        from birdnn.records import FetchRequest
 
         require_writable((options.json,), ())
-        request = FetchRequest(
-            dataset=options.dataset.value,
-            to=options.to or Path(options.dataset.value),
-            source=options.source,
-            command=command_line(),
-        )
+        request = request_of(FetchRequest, options, to=options.to or Path(options.dataset))
         outcome = fetch_files(request, watch=watch)
     return finish_fetch(outcome, json=options.json, quiet=options.quiet)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -16,31 +15,26 @@ from birdnn.cli.options import (
     DEVICE_HELP,
     TO_READ,
     AsName,
-    Device,
     Json,
     Net,
+    PropertyUnits,
     Quiet,
     Seed,
     Suite,
-    Units,
-    UnitsOption,
-    command_line,
+    defaults_of,
+    request_of,
     require_each_counts,
     require_input_files,
     require_picture,
     without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.records import AskedDevice, BlockLocalizeRequest, Form, LocalizeRequest
+
+_DEFAULT = defaults_of(LocalizeRequest)
 
 _OF_BLOCKS = "data", "block", "formula", "radius", "examples", "device"
 """Options that count only with ``--blocks``."""
-
-
-class Form(StrEnum):
-    """How responsibility is computed."""
-
-    MEAN = "mean"
-    SUM = "sum"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +53,7 @@ class LocalizeOptions:
     as_name: AsName = None
     form: Annotated[
         Form, typer.Option("--form", help="Difference of means over their spread, or the paper's difference of sums.")
-    ] = Form.MEAN
+    ] = _DEFAULT.form
     top: Annotated[
         int | None,
         typer.Option(
@@ -82,9 +76,9 @@ class LocalizeOptions:
         int | None,
         typer.Option("--examples", metavar="N", help="Look at so many failing ones at most. Default: 150."),
     ] = None
-    device: Annotated[Device | None, typer.Option("--device", help=DEVICE_HELP)] = None
-    units: UnitsOption = Units.NORMALISED
-    seed: Seed = 0
+    device: Annotated[AskedDevice | None, typer.Option("--device", help=DEVICE_HELP)] = None
+    units: PropertyUnits = _DEFAULT.units
+    seed: Seed = _DEFAULT.seed
     json: Json = None
     quiet: Quiet = False
 
@@ -104,16 +98,14 @@ def localize(options: LocalizeOptions) -> int:
     """
     if options.blocks:
         return _localize_blocks(without_idle(options, "prop", "suite", "as_name"))
-    options = without_idle(options, *_OF_BLOCKS)
-    _require_no_block_options(options)
-    return localize_neurons(options)
+    return localize_neurons(without_idle(options, *_OF_BLOCKS))
 
 
 def localize_neurons(options: LocalizeOptions) -> int:
     """The command on its options; `birdnn plot responsibility` is the same with a picture that has to be."""
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
-    require_each_counts("localize", {"suite": options.suite, "as_name": options.as_name})
+    require_each_counts("localize", options)
     if options.picture is not None:
         require_picture(options.picture)
     require_input_files(options)
@@ -121,38 +113,18 @@ def localize_neurons(options: LocalizeOptions) -> int:
         from birdnn.cli.finish import finish_localize
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.localising import localize_files
-        from birdnn.records import LocalizeRequest
 
         require_writable((options.json, options.picture), (options.net, *(options.prop or ())))
-        request = LocalizeRequest(
-            net=options.net,
-            props=tuple(options.prop or ()),
-            suite=options.suite,
-            as_name=options.as_name,
-            form=options.form.value,
-            top=options.top,
-            units=options.units.value,
-            seed=options.seed,
-            command=command_line(),
-        )
+        request = request_of(LocalizeRequest, options)
         outcome = localize_files(request, watch=watch)
     return finish_localize(outcome, json=options.json, picture=options.picture, quiet=options.quiet)
-
-
-def _require_no_block_options(options: LocalizeOptions) -> None:
-    """Refuse options that would change nothing."""
-    for name in _OF_BLOCKS:
-        said = getattr(options, name)
-        if said is not None and said != []:  # a radius of 0 is said, too
-            raise typer.BadParameter("is an option of --blocks", param_hint=f"--{name}")
 
 
 def _localize_blocks(options: LocalizeOptions) -> int:
     """``--blocks``."""
     if options.data is None:
         raise typer.BadParameter("say what the network gets wrong: --data FILE.npz", param_hint="--data")
-    if options.prop or options.suite is not None or options.as_name is not None:
-        raise typer.BadParameter("--blocks judges by examples, --data; properties are for neurons", param_hint="--prop")
+    require_each_counts("localize", options)
     if options.picture is not None:
         require_picture(options.picture)
     require_input_files(options)
@@ -161,20 +133,8 @@ def _localize_blocks(options: LocalizeOptions) -> int:
         from birdnn.formats.files import require_writable
         from birdnn.formats.partition import read_blocks
         from birdnn.pipeline.localising_blocks import localize_block_files
-        from birdnn.records import BlockLocalizeRequest
 
         require_writable((options.json, options.picture), (options.net, options.data))
-        request = BlockLocalizeRequest(
-            net=options.net,
-            data=options.data,
-            chosen=read_blocks(options.block or ()),
-            formula="ochiai" if options.formula is None else options.formula.value,
-            radius=options.radius,
-            examples=150 if options.examples is None else options.examples,
-            top=3 if options.top is None else options.top,
-            device=(options.device or Device.AUTO).value,
-            seed=options.seed,
-            command=command_line(),
-        )
+        request = request_of(BlockLocalizeRequest, options, chosen=read_blocks(options.block or ()))
         outcome = localize_block_files(request, watch=watch)
     return finish_localize_blocks(outcome, json=options.json, picture=options.picture, quiet=options.quiet)

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import fields, replace
-from enum import StrEnum
+from dataclasses import MISSING, fields, replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -17,6 +17,7 @@ import typer
 from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
 from birdnn.patterns import named_network
+from birdnn.records import AskedDevice, Units
 from birdnn.records.options import first_objection, rule_in_words
 from birdnn.records.ranges import out_of_range
 
@@ -28,20 +29,8 @@ PICTURES = (".svg", ".png")
 FROM_FILE: ContextVar[frozenset[str]] = ContextVar("from_file", default=frozenset())
 """Fields of the running command's options that `birdnn.toml` says, and the command line does not."""
 
-
-class Units(StrEnum):
-    """What a property file speaks."""
-
-    NORMALISED = "normalised"
-    RAW = "raw"
-
-
-class Decision(StrEnum):
-    """Which output decides."""
-
-    ARGMIN = "argmin"
-    ARGMAX = "argmax"
-    NONE = "none"
+SAID: ContextVar[frozenset[str]] = ContextVar("said", default=frozenset())
+"""Fields of the running command's options that somebody said: the command line, or `FROM_FILE`."""
 
 
 def require_input_files(options: object) -> None:
@@ -169,26 +158,11 @@ Memory = Annotated[
 ]
 
 
-class Semantics(StrEnum):
-    """What a proof speaks about."""
-
-    REAL = "real"
-    FLOAT32 = "float32"
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
 DEVICE_HELP = "Where to compute. auto: on a graphics device where one is there and the network is large, else the CPU."
 
-DeviceOption = Annotated[Device, typer.Option("--device", help=DEVICE_HELP)]
+Device = Annotated[AskedDevice, typer.Option("--device", help=DEVICE_HELP)]
 
-UnitsOption = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
+PropertyUnits = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of every random draw; runs repeat with it.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result for programs there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress, no table: one line of output.")]
@@ -240,9 +214,6 @@ Certificate = Annotated[
 ]
 
 
-ENGINE_S = 60.0
-"""What an engine that is asked as well may take, where nobody says it."""
-
 _FLAGS = {
     "as_name": "--as",
     "props": "--prop",
@@ -250,6 +221,7 @@ _FLAGS = {
     "crosscheck_timeout_s": "--crosscheck-timeout",
     "memory_gib": "--memory",
     "bound_s": "--bound",
+    "prove_s": "--prove",
 }
 """Options, as records name them, that are called otherwise on the command line."""
 
@@ -278,19 +250,47 @@ def require_in_range(command: str, said: Mapping[str, Any]) -> None:
         raise typer.BadParameter(f"{found[1]}, not {named[found[0]]:g}", param_hint=flag_of_option(found[0]))
 
 
-def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
-    """Refuse an option that would change nothing beside the others, as the Python call does.
+def require_each_counts(command: str, options: object) -> None:
+    """Refuse an option that was said and would change nothing beside the others, as the Python call does.
 
     What `birdnn.toml` says holds for each call in its folder, and is not refused in those where it does not count.
 
     Raises:
         typer.BadParameter: there is one.
     """
-    excused = {name for field in FROM_FILE.get() for name in (field, recorded_name(field))}
-    found = first_objection(command, said, excused)
+    said = {
+        recorded_name(entry.name): getattr(options, entry.name)
+        for entry in fields(options)  # type: ignore[arg-type]
+        if entry.name in SAID.get()
+    }
+    found = first_objection(command, said, {recorded_name(field) for field in FROM_FILE.get()})
     if found is not None:
         told = rule_in_words(found[1], lambda name, value: f"{flag_of_option(name)} {value}".rstrip())
         raise typer.BadParameter(told, param_hint=flag_of_option(found[0]))
+
+
+def defaults_of(record: type) -> Any:
+    """What a request's fields are where nobody says them, by name: the defaults of the command line."""
+    return SimpleNamespace(**{entry.name: entry.default for entry in fields(record) if entry.default is not MISSING})
+
+
+def request_of(record: type[Options], options: object, **more: object) -> Options:
+    """What the command line asks for.
+
+    Args:
+        record: what a command's request is: each field is what the option of its name says, and stays what it is
+            without one where that says nothing.
+        options: the command's options.
+        more: fields of which no option says the value as it is.
+    """
+    known = {entry.name for entry in fields(record)}
+    found: dict[str, Any] = {"command": command_line()} if "command" in known else {}
+    for entry in fields(options):  # type: ignore[arg-type]
+        name = entry.name if entry.name in known else recorded_name(entry.name)
+        value = getattr(options, entry.name)
+        if name in known and value is not None:
+            found[name] = tuple(value) if isinstance(value, list) else value
+    return record(**found | more)  # type: ignore[no-any-return]
 
 
 def without_idle(options: Options, *names: str) -> Options:

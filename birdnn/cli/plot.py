@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,24 +11,27 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command, Group
-from birdnn.cli.localize import Form, LocalizeOptions, localize_neurons
+from birdnn.cli.localize import LocalizeOptions, localize_neurons
 from birdnn.cli.options import (
     TO_READ,
     AsName,
     Json,
     KnowingSuite,
     Net,
+    PropertyUnits,
     Quiet,
     Seed,
     Suite,
-    Units,
-    UnitsOption,
-    command_line,
+    defaults_of,
+    request_of,
     require_each_counts,
     require_input_files,
     require_picture,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.records import AskedView, Form, Geometry, LocalizeRequest, PlotRequest
+
+_DEFAULT, _OF_LOCALIZE = defaults_of(PlotRequest), defaults_of(LocalizeRequest)
 
 HELP = """Draw a picture, as .svg or .png: readable without colours, the same bytes for the same data.
 
@@ -37,28 +39,6 @@ Values of inputs are given and shown in raw units where a suite or an NNet heade
 radians, feet a second), otherwise in those of the network, whose inputs are then called x_0, x_1, ..."""
 
 plot = typer.Typer(name="plot", cls=Group, help=HELP, no_args_is_help=True, rich_markup_mode="rich")
-
-
-class View(StrEnum):
-    """How far a map goes."""
-
-    DOMAIN = "domain"
-    REGION = "region"
-    VIOLATIONS = "violations"
-
-
-class Geometry(StrEnum):
-    """How a map's axes stand."""
-
-    PLAIN = "plain"
-    ENCOUNTER = "encounter"
-
-
-class Decision(StrEnum):
-    """Which output decides."""
-
-    ARGMIN = "argmin"
-    ARGMAX = "argmax"
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .svg or .png.")]
@@ -102,7 +82,7 @@ class MapOptions:
     y_range: YRange = None
     at: At = None
     view: Annotated[
-        View | None,
+        AskedView | None,
         typer.Option(
             "--view", metavar="VIEW", help="How far it goes: domain (default where it is known), region, violations."
         ),
@@ -111,7 +91,7 @@ class MapOptions:
         Geometry | None,
         typer.Option("--geometry", help="encounter: seen from above, ownship in the middle. Default: as inputs allow."),
     ] = None
-    cells: Annotated[int, typer.Option("--cells", metavar="N", help="Cells along the longer side.")] = 300
+    cells: Annotated[int, typer.Option("--cells", metavar="N", help="Cells along the longer side.")] = _DEFAULT.cells
     certificate: Annotated[
         Path | None,
         typer.Option("--certificate", metavar="FILE", help="Draw the boxes of this proof of --prop."),
@@ -122,12 +102,13 @@ class MapOptions:
         typer.Option("--prove", metavar="S", help="Search for a proof for S seconds and draw its boxes."),
     ] = None
     decision: Annotated[
-        Decision | None, typer.Option("--decision", help="Which output decides, where no suite says it.")
+        Literal["argmin", "argmax"] | None,
+        typer.Option("--decision", help="Which output decides, where no suite says it."),
     ] = None
     suite: KnowingSuite = None
     as_name: AsName = None
-    units: UnitsOption = Units.NORMALISED
-    seed: Seed = 0
+    units: PropertyUnits = _DEFAULT.units
+    seed: Seed = _DEFAULT.seed
     json: Json = None
     quiet: Quiet = False
 
@@ -140,7 +121,7 @@ def plot_map(options: MapOptions) -> int:
     proof are drawn. ACAS Xu is seen from above, in feet. Before and after stand side by side with --after. What is
     hatched was evaluated in float32 at the middles of cells: a picture proves nothing.
     """
-    require_each_counts("plot", {"suite": options.suite, "as_name": options.as_name})
+    require_each_counts("plot", options)
     if options.certificate is not None and options.prove is not None:
         raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
     ranges = _parse_range(options.x_range, "--x-range"), _parse_range(options.y_range, "--y-range")
@@ -149,31 +130,10 @@ def plot_map(options: MapOptions) -> int:
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.plotting import finish_plot
         from birdnn.pipeline.plotting import plot_map as drawn
-        from birdnn.records import PlotRequest
 
         inputs = (options.net, options.after, options.prop, options.certificate)
         _require_writable(options.out, options.json, inputs)
-        request = PlotRequest(
-            net=options.net,
-            after=options.after,
-            prop=options.prop,
-            suite=options.suite,
-            as_name=options.as_name,
-            decision=None if options.decision is None else options.decision.value,
-            units=options.units.value,
-            x=options.x,
-            y=options.y,
-            x_range=ranges[0],
-            y_range=ranges[1],
-            at=tuple(options.at or ()),
-            view=None if options.view is None else options.view.value,
-            geometry=None if options.geometry is None else options.geometry.value,
-            cells=options.cells,
-            certificate=options.certificate,
-            prove_s=options.prove,
-            seed=options.seed,
-            command=command_line(),
-        )
+        request = request_of(PlotRequest, options, x_range=ranges[0], y_range=ranges[1])
         outcome = drawn(request, watch=watch)
     return finish_plot(outcome, out=options.out, json=options.json, quiet=options.quiet)
 
@@ -199,8 +159,8 @@ class LineOptions:
     at: At = None
     suite: KnowingSuite = None
     as_name: AsName = None
-    units: UnitsOption = Units.NORMALISED
-    seed: Seed = 0
+    units: PropertyUnits = _DEFAULT.units
+    seed: Seed = _DEFAULT.seed
     json: Json = None
     quiet: Quiet = False
 
@@ -212,7 +172,7 @@ def plot_line(options: LineOptions) -> int:
     By default the line runs from the middle of the region through a counterexample and on to either side. Zero is
     marked; below it the property is violated, inside the shaded input region.
     """
-    require_each_counts("plot", {"suite": options.suite, "as_name": options.as_name})
+    require_each_counts("plot", options)
     if (options.start is None) != (options.end is None):
         raise typer.BadParameter("a line has two ends: give both --from and --to", param_hint="--from")
     if options.start is not None and (options.along is not None or options.at):
@@ -228,24 +188,9 @@ def plot_line(options: LineOptions) -> int:
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.plotting import finish_plot
         from birdnn.pipeline.plotting import plot_line as drawn
-        from birdnn.records import PlotRequest
 
         _require_writable(options.out, options.json, (options.net, options.after, options.prop))
-        request = PlotRequest(
-            net=options.net,
-            after=options.after,
-            prop=options.prop,
-            suite=options.suite,
-            as_name=options.as_name,
-            units=options.units.value,
-            x_range=x_range,
-            at=tuple(options.at or ()),
-            start=start,
-            end=end,
-            along=options.along,
-            seed=options.seed,
-            command=command_line(),
-        )
+        request = request_of(PlotRequest, options, x_range=x_range, start=start, end=end)
         outcome = drawn(request, watch=watch)
     return finish_plot(outcome, out=options.out, json=options.json, quiet=options.quiet)
 
@@ -263,13 +208,13 @@ class ResponsibilityOptions:
     ] = None
     suite: Suite = None
     as_name: AsName = None
-    form: Annotated[Form, typer.Option("--form", help="As of birdnn localize.")] = Form.MEAN
+    form: Annotated[Form, typer.Option("--form", help="As of birdnn localize.")] = _OF_LOCALIZE.form
     top: Annotated[
         int | None,
         typer.Option("--top", metavar="K", help="How many neurons to number. Default: 10, or all of fewer."),
     ] = None
-    units: UnitsOption = Units.NORMALISED
-    seed: Seed = 0
+    units: PropertyUnits = _DEFAULT.units
+    seed: Seed = _DEFAULT.seed
     json: Json = None
     quiet: Quiet = False
 

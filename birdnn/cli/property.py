@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,11 +16,18 @@ from birdnn.cli.options import (
     KnowingSuite,
     Net,
     Quiet,
-    Units,
+    defaults_of,
     parse_networks,
+    request_of,
     require_each_counts,
     require_input_files,
 )
+from birdnn.records import RelationRequest, RuleRequest, Units
+
+Version = Literal["1.0", "2.0"]
+"""Of VNN-LIB."""
+
+_DEFAULT = defaults_of(RuleRequest)
 
 HELP = """Write a property from a line of words, say what one says, or convert it between versions of VNN-LIB.
 
@@ -31,23 +37,9 @@ y0 is max | y0 > 1.5 and y1 <= y2 | 0.8 <= y0 < 1 | 2*y0 - y1 > 0.5 or not (y2 i
 property_ = typer.Typer(name="property", cls=Group, help=HELP, no_args_is_help=True, rich_markup_mode="rich")
 
 
-class Front(StrEnum):
-    """Which output decides."""
-
-    LEAST = "least"
-    GREATEST = "greatest"
-
-
-class Version(StrEnum):
-    """Of VNN-LIB."""
-
-    V1 = "1.0"
-    V2 = "2.0"
-
-
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The property: .vnnlib, also with .gz.")]
 Prop = Annotated[Path, typer.Argument(metavar="PROPERTY", help="A property: .vnnlib, also with .gz."), TO_READ]
-VersionOption = Annotated[Version, typer.Option("--to", help="Version of VNN-LIB.")]
+To = Annotated[Version, typer.Option("--to", help="Version of VNN-LIB.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +55,7 @@ class MakeOptions:
     ] = None
     when: Annotated[
         str, typer.Option("--when", metavar="RULE", help="For which inputs, e.g. 'x0 > 0.8, x1 in [0, 0.5]'.")
-    ] = ""
+    ] = _DEFAULT.when
     domain: Annotated[
         str | None,
         typer.Option(
@@ -73,12 +65,12 @@ class MakeOptions:
         ),
     ] = None
     units: Annotated[Units, typer.Option("--units", help="Of the numbers here; the file has those of the network.")] = (
-        Units.NORMALISED
+        _DEFAULT.units
     )
     suite: KnowingSuite = None
     as_name: AsName = None
     out: Out
-    to: VersionOption = Version.V1
+    to: To = "1.0"
     quiet: Quiet = False
 
 
@@ -89,24 +81,13 @@ def make(options: MakeOptions) -> int:
     If input 0 is above 0.8 then output 0 must not be the largest: --when "x0 > 0.8" --never "y0 is max". Of a tie both
     rules speak as they are written: y0 is max holds where another output is as large.
     """
-    require_each_counts("rule", {"suite": options.suite, "as_name": options.as_name})
+    require_each_counts("rule", options)
     require_input_files(options)
     from birdnn.cli.properties import finish_make
     from birdnn.formats.files import stem_and_kind
-    from birdnn.records import RuleRequest
 
-    request = RuleRequest(
-        net=options.net,
-        never=options.never,
-        always=options.always,
-        when=options.when,
-        domain=options.domain,
-        units=options.units.value,
-        suite=options.suite,
-        as_name=options.as_name,
-        name=stem_and_kind(options.out)[0],
-    )
-    return finish_make(request, options.out, options.to.value, quiet=options.quiet)
+    request = request_of(RuleRequest, options, name=stem_and_kind(options.out)[0])
+    return finish_make(request, options.out, options.to, quiet=options.quiet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +102,7 @@ class ExplainOptions:
         ),
         TO_READ,
     ] = None
-    units: Annotated[Units, typer.Option("--units", help="What the property speaks.")] = Units.NORMALISED
+    units: Annotated[Units, typer.Option("--units", help="What the property speaks.")] = _DEFAULT.units
 
 
 @command(ExplainOptions)
@@ -134,7 +115,7 @@ def explain(options: ExplainOptions) -> int:
     require_input_files(options)
     from birdnn.cli.properties import finish_explain
 
-    return finish_explain(options.prop, options.net, options.units.value)
+    return finish_explain(options.prop, options.net, options.units)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +132,7 @@ class ConvertOptions:
         ),
         TO_READ,
     ] = None
-    to: VersionOption
+    to: To
     out: Out
 
 
@@ -161,7 +142,7 @@ def convert(options: ConvertOptions) -> int:
     require_input_files(options)
     from birdnn.cli.properties import finish_convert
 
-    return finish_convert(options.prop, options.net, options.out, options.to.value)
+    return finish_convert(options.prop, options.net, options.out, options.to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +167,7 @@ class RelateOptions:
         ),
     ] = None
     same_decision: Annotated[
-        Front | None,
+        Literal["least", "greatest"] | None,
         typer.Option(
             "--same-decision", help="The same output is in front in both networks: the least, or the greatest."
         ),
@@ -234,23 +215,11 @@ def relate(options: RelateOptions) -> int:
     others are about one network at two inputs: --net f=A.onnx is enough. The first network says where inputs lie.
     """
     first, second = _one_or_both(parse_networks(options.net))
-    require_each_counts("relate", {"suite": options.suite, "as_name": options.as_name})
+    require_each_counts("relate", options)
     require_input_files(options)
     from birdnn.cli.properties import finish_relate
-    from birdnn.records import RelationRequest
 
-    request = RelationRequest(
-        net=first,
-        within=options.within,
-        same_decision=None if options.same_decision is None else options.same_decision.value,
-        rising=options.rising,
-        falling=options.falling,
-        steepness=options.steepness,
-        symmetric=options.symmetric,
-        domain=options.domain,
-        suite=options.suite,
-        as_name=options.as_name,
-    )
+    request = request_of(RelationRequest, options, net=first)
     return finish_relate(request, second, options.out, quiet=options.quiet)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import typer
 
@@ -22,71 +21,37 @@ from birdnn.cli.blocks import (
 )
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
-    ENGINE_S,
     TO_READ,
     AsName,
     Crosscheck,
     CrosscheckTimeout,
-    Decision,
     Device,
-    DeviceOption,
     Json,
     Net,
+    PropertyUnits,
     Quiet,
     Ray,
     Resume,
     Seed,
-    Semantics,
     Suite,
     Timeout,
-    Units,
-    UnitsOption,
     Verbose,
-    command_line,
+    defaults_of,
     parse_engines,
+    request_of,
     require_each_counts,
     require_input_files,
     without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
-from birdnn.cli.repair_blocks import ByExamples, repair_by_blocks
+from birdnn.records import AnyRepair, BlockRequest, Decision, Method, OptimiserName, Pairing, Prefer, RepairRequest
+from birdnn.rounding import Semantics
+
+_DEFAULT = defaults_of(RepairRequest)
 
 _OF_PROPERTIES = "prop", "keep", "points", "suite", "domain", "crosscheck"
 _OF_BLOCKS = "val", "block", "repair_block", "formula", "radius", "compare", "epochs"
 """Options that are refused beside ``--method blocks``, and those that count only with it."""
-
-
-class Method(StrEnum):
-    """How to repair."""
-
-    AUTO = "auto"
-    RETRAIN = "retrain"
-    FINETUNE = "finetune"
-    BLOCKS = "blocks"
-
-
-class Optimiser(StrEnum):
-    """What looks for the modification of neurons."""
-
-    LP = "lp"
-    PSO = "pso"
-    CMAES = "cmaes"
-    BIAS = "bias"
-
-
-class Prefer(StrEnum):
-    """What decides between proved candidates."""
-
-    DECISIONS = "decisions"
-    OUTPUTS = "outputs"
-
-
-class Pairing(StrEnum):
-    """Which good behaviour a bad point learns from."""
-
-    INPUT = "input"
-    OUTPUT = "output"
-    PROJECTION = "projection"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +108,7 @@ class RepairOptions:
             metavar="R",
             help="Measure generalisation on neighbours this close in each input (network units).",
         ),
-    ] = 0.01
+    ] = _DEFAULT.points_radius
     suite: Suite = None
     as_name: AsName = None
     domain: Annotated[
@@ -170,7 +135,7 @@ class RepairOptions:
             "imitate good ones (--pairing). finetune: as --optimiser says. blocks: the architecture and weights "
             "of one block of a classifier, by labelled examples (--data, --val).",
         ),
-    ] = Method.AUTO
+    ] = _DEFAULT.method
     min_agreement: Annotated[
         float | None,
         typer.Option(
@@ -189,37 +154,35 @@ class RepairOptions:
         ),
     ] = None
     prefer: Annotated[
-        Prefer | None,
+        Prefer,
         typer.Option(
             "--prefer",
-            help="What decides between auto's proved candidates: decisions that are kept, or outputs that are close. "
-            "Default: decisions.",
+            help="What decides between auto's proved candidates: decisions that are kept, or outputs that are close. ",
         ),
-    ] = None
+    ] = _DEFAULT.prefer
     optimiser: Annotated[
-        Optimiser | None,
+        OptimiserName,
         typer.Option(
             "--optimiser",
             help="Of finetune. lp: least change of the last layer; pso, cmaes: scale responsible neurons; "
-            "bias: shift one output, a control to compare with. Default: lp.",
+            "bias: shift one output, a control to compare with.",
         ),
-    ] = None
+    ] = _DEFAULT.optimiser
     top: Annotated[
         int | None,
         typer.Option("--top", metavar="K", help="How many neurons pso and cmaes modify. Default: 10, or all of fewer."),
     ] = None
     alpha: Annotated[
-        float | None,
+        float,
         typer.Option(
             "--alpha",
             metavar="A",
-            help="What preserving counts against healing for pso and cmaes. Default: 0.5.",
+            help="What preserving counts against healing for pso and cmaes.",
         ),
-    ] = None
-    pairing: Annotated[
-        Pairing | None,
-        typer.Option("--pairing", help="Which good behaviour a bad point imitates. Default: projection."),
-    ] = None
+    ] = _DEFAULT.alpha
+    pairing: Annotated[Pairing, typer.Option("--pairing", help="Which good behaviour a bad point imitates.")] = (
+        _DEFAULT.pairing
+    )
     max_difference: Annotated[
         float | None,
         typer.Option(
@@ -236,7 +199,7 @@ class RepairOptions:
             metavar="F",
             help="A layer's values may move by F times their size at most (Euclidean norms).",
         ),
-    ] = 1.0
+    ] = _DEFAULT.max_change
     no_ties: Annotated[
         bool,
         typer.Option(
@@ -249,7 +212,7 @@ class RepairOptions:
     timeout: Timeout = None
     resume: Resume = None
     ray: Ray = None
-    units: UnitsOption = Units.NORMALISED
+    units: PropertyUnits = _DEFAULT.units
     report: Annotated[
         bool,
         typer.Option("--report", help="Write the safety report, report.html, as well; localise the defect for it."),
@@ -299,10 +262,10 @@ class RepairOptions:
     radius: Radius = None
     compare: Compare = False
     epochs: Epochs = None
-    device: DeviceOption = Device.AUTO
+    device: Device = _DEFAULT.device
     crosscheck: Crosscheck = None
-    crosscheck_timeout: CrosscheckTimeout = ENGINE_S
-    seed: Seed = 0
+    crosscheck_timeout: CrosscheckTimeout = _DEFAULT.crosscheck_timeout_s
+    seed: Seed = _DEFAULT.seed
     json: Json = None
     verbose: Verbose = False
     quiet: Quiet = False
@@ -321,57 +284,41 @@ def _named_files(options: RepairOptions) -> list[Path]:
     return [Path(said) for said in (options.net, *several, options.domain, options.suite, options.out) if said]
 
 
-def _refuse_idle_options(options: RepairOptions, request: Mapping[str, Any]) -> None:
-    """Refuse what would change nothing: what differs from what holds anyway was said."""
-    from birdnn.records import RepairRequest
-
-    # what was said with the value of the default cannot be told from nothing, and changes nothing
-    plain = {entry.name: entry.default for entry in fields(RepairRequest)}
-    said = {name: value for name, value in request.items() if value != plain[name]}
-    for name in ("prefer", "optimiser", "top", "alpha", "pairing"):  # None where nothing was said
-        said[name] = getattr(options, name)
-    require_each_counts("repair", said)
+def _request_of(options: RepairOptions, **more: object) -> RepairRequest:
+    engines, domain = parse_engines(options.crosscheck), _parse_domain(options.domain)
+    return request_of(RepairRequest, options, crosscheck=engines, domain=domain, **more)
 
 
-def _request_fields(options: RepairOptions) -> dict[str, Any]:
-    """The fields of the request."""
-    return {
-        "net": options.net,
-        "props": tuple(options.prop or ()),
-        "keep": tuple(options.keep or ()),
-        "points": tuple(options.points or ()),
-        "points_tolerance": options.points_tolerance,
-        "points_radius": options.points_radius,
-        "suite": options.suite,
-        "as_name": options.as_name,
-        "domain": _parse_domain(options.domain),
-        "decision": None if options.decision is None else options.decision.value,
-        "method": options.method.value,
-        "min_agreement": options.min_agreement,
-        "max_mae": options.max_mae,
-        "prefer": (options.prefer or Prefer.DECISIONS).value,
-        "optimiser": (options.optimiser or Optimiser.LP).value,
-        "top": options.top,
-        "alpha": 0.5 if options.alpha is None else options.alpha,
-        "pairing": (options.pairing or Pairing.PROJECTION).value,
-        "max_change": options.max_change,
-        "max_difference": options.max_difference,
-        "no_ties": options.no_ties,
-        "out": options.out,
-        "timeout_s": options.timeout,
-        "resume": options.resume,
-        "ray": options.ray,
-        "units": options.units.value,
-        "seed": options.seed,
-        "device": options.device.value,
-        "report": options.report,
-        "samples": options.samples,
-        "semantics": None if options.semantics is None else options.semantics.value,
-        "as_many": options.as_many,
-        "crosscheck": parse_engines(options.crosscheck),
-        "crosscheck_timeout_s": options.crosscheck_timeout,
-        "command": command_line(),
-    }
+def _finish_page(outcome: AnyRepair, *, wanted: bool) -> None:
+    """The safety report beside `repair.json`, where it is wanted and there is something to report."""
+    if wanted and outcome.report is not None:
+        from birdnn.cli.finish import result_is_on_disk
+        from birdnn.cli.reporting import make_report
+
+        with result_is_on_disk(outcome):
+            make_report(Path(outcome.report), ("html",), None)
+
+
+def _repair_by_blocks(options: RepairOptions) -> int:
+    """``--method blocks``; the exit status."""
+    for name, path in (("--data", options.data), ("--val", options.val)):
+        if path is None:
+            told = f"--method blocks learns from examples: give {name} FILE.npz"
+            raise typer.BadParameter(told, param_hint=name)
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.finish_blocks import finish_repair_blocks
+        from birdnn.formats.files import require_writable
+        from birdnn.formats.partition import read_blocks
+        from birdnn.pipeline.repairing_blocks import repair_blocks
+
+        files = (options.net, options.data, options.val, options.test)
+        require_writable((options.json,), [path for path in files if path is not None])
+        chosen = read_blocks(options.block or ())
+        blocks = request_of(BlockRequest, options, chosen=chosen, block=options.repair_block)
+        request = _request_of(options, blocks=blocks, decision="argmax", data=None, test=None)
+        outcome = repair_blocks(request, watch=watch, began=BEGAN.get())
+        _finish_page(outcome, wanted=request.report)
+    return finish_repair_blocks(outcome, json=options.json, quiet=options.quiet)
 
 
 @command(RepairOptions)
@@ -397,31 +344,22 @@ def repair(options: RepairOptions) -> int:
     becomes a mixture of operations, keeps the best and is trained, all else frozen. Nothing is proved by that: status 3
     is a repair as far as the examples see, 1 none.
     """
-    by_blocks = options.method is Method.BLOCKS
+    by_blocks = options.method == "blocks"
     options = without_idle(options, *(_OF_PROPERTIES if by_blocks else _OF_BLOCKS))
-    examples = ByExamples(**{entry.name: getattr(options, entry.name) for entry in fields(ByExamples)})
+    require_each_counts("repair", options)
     if by_blocks:
-        _refuse_idle_options(options, _request_fields(options))
-        return repair_by_blocks(examples, _request_fields(options), json=options.json, quiet=options.quiet)
-    examples.require_nothing()
+        return _repair_by_blocks(options)
     if not options.prop and not options.points and options.suite is None:
         told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
         raise typer.BadParameter(told, param_hint="--prop")
-    said = _request_fields(options) | {"data": options.data, "test": options.test}
-    _refuse_idle_options(options, said)
     require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_repair, result_is_on_disk
+        from birdnn.cli.finish import finish_repair
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.repairing import repair_files
-        from birdnn.records import RepairRequest
 
-        request = RepairRequest(**said)
+        request = _request_of(options)
         require_writable((options.json,), _named_files(options))
         outcome = repair_files(request, watch=watch, began=BEGAN.get())
-        if request.report and outcome.report is not None:
-            from birdnn.cli.reporting import make_report
-
-            with result_is_on_disk(outcome):
-                make_report(Path(outcome.report), ("html",), None)
+        _finish_page(outcome, wanted=request.report)
     return finish_repair(outcome, json=options.json, quiet=options.quiet, verbose=options.verbose)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,40 +12,34 @@ from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.loading import without_garbage_collection
 from birdnn.cli.options import (
-    ENGINE_S,
     Certificate,
     Counterexample,
     Crosscheck,
     CrosscheckTimeout,
     Device,
-    DeviceOption,
     Json,
     Memory,
     Nets,
+    PropertyUnits,
     Props,
     Quiet,
     Ray,
     Resume,
     Seed,
-    Semantics,
     Timeout,
-    Units,
-    UnitsOption,
-    command_line,
+    defaults_of,
     parse_engines,
     parse_networks,
+    request_of,
     require_each_counts,
     require_input_files,
     without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.records import BoundName, VerifySettings
+from birdnn.rounding import Semantics
 
-
-class Bound(StrEnum):
-    """Whose bounds a proof rests on."""
-
-    OWN = "own"
-    AUTO_LIRPA = "auto_lirpa"
+_DEFAULT = defaults_of(VerifySettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +50,7 @@ class VerifyOptions:
     prop: Props
     timeout: Timeout = None
     memory: Memory = None
-    units: UnitsOption = Units.NORMALISED
+    units: PropertyUnits = _DEFAULT.units
     semantics: Annotated[
         Semantics | None,
         typer.Option(
@@ -66,18 +59,18 @@ class VerifyOptions:
             "Default: real, or what a query of VNN-LIB 2.0 is over.",
         ),
     ] = None
-    seed: Seed = 0
-    device: DeviceOption = Device.AUTO
+    seed: Seed = _DEFAULT.seed
+    device: Device = _DEFAULT.device
     bound: Annotated[
-        Bound,
+        BoundName,
         typer.Option(
             "--bound",
             help="Whose bounds prove: our own, whose rounding is accounted for, or those of auto_lirpa, whose rounding "
             "is not, and which leave no certificate.",
         ),
-    ] = Bound.OWN
+    ] = _DEFAULT.bound
     crosscheck: Crosscheck = None
-    crosscheck_timeout: CrosscheckTimeout = ENGINE_S
+    crosscheck_timeout: CrosscheckTimeout = _DEFAULT.crosscheck_timeout_s
     certificate: Certificate = None
     resume: Resume = None
     ray: Ray = None
@@ -96,12 +89,9 @@ def verify(options: VerifyOptions) -> int:
     status 6.
     """
     asked = parse_engines(options.crosscheck)
-    limit = options.crosscheck_timeout
-    # the default cannot be told from what was not said
-    said = {"crosscheck": asked, "crosscheck_timeout_s": None if limit == ENGINE_S else limit}
-    require_each_counts("verify", said)
-    options = options if options.bound is Bound.OWN else without_idle(options, "ray")
-    if options.ray is not None and options.bound is not Bound.OWN:
+    require_each_counts("verify", options)
+    options = options if options.bound == "own" else without_idle(options, "ray")
+    if options.ray is not None and options.bound != "own":
         raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
     nets = parse_networks(options.net)
     require_input_files(options)
@@ -112,24 +102,9 @@ def verify(options: VerifyOptions) -> int:
             from birdnn.formats.files import require_writable
             from birdnn.pipeline.deciding import verify_files
             from birdnn.pipeline.relating import verify_related
-            from birdnn.records import VerifySettings
 
         require_writable((options.json, options.counterexample, options.certificate), (*files, *options.prop))
-        settings = VerifySettings(
-            timeout_s=options.timeout,
-            memory_gib=options.memory,
-            units=options.units.value,
-            semantics=None if options.semantics is None else options.semantics.value,
-            seed=options.seed,
-            device=options.device.value,
-            bound=options.bound.value,
-            crosscheck=asked,
-            crosscheck_timeout_s=options.crosscheck_timeout,
-            certificate=options.certificate,
-            resume=options.resume,
-            ray=options.ray,
-            command=command_line(),
-        )
+        settings = request_of(VerifySettings, options, crosscheck=asked)
         began = BEGAN.get()
         if isinstance(nets, Path):
             outcome = verify_files(nets, options.prop, settings=settings, watch=watch, began=began)

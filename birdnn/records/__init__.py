@@ -79,7 +79,7 @@ from birdnn.records.maps import (
     Source,
     View,
 )
-from birdnn.records.plots import PlotOutcome, PlotRequest, ProgressPicture
+from birdnn.records.plots import AskedView, PlotOutcome, PlotRequest, ProgressPicture
 from birdnn.records.preservation import Preservation
 from birdnn.records.proofs import LEAF, CertificateFile, CheckAnswer, RegionProof
 from birdnn.records.repairs import AnyRepair, ExampleRepair, PropertyRepair, RepairOutcome
@@ -172,6 +172,7 @@ __all__ = [
     "Apart",
     "ApplicableOutcome",
     "AskedDevice",
+    "AskedView",
     "AxisRange",
     "Became",
     "Behaviour",

@@ -47,6 +47,7 @@ _SCOPE = Needs(["as_name"], _is_any_said("suite"), "names a network of a suite: 
 _ENGINES = Needs(
     ["crosscheck_timeout_s"], _is_any_said("crosscheck"), "is the limit of engines: say which with {crosscheck}"
 )
+_BY_PROPERTIES = "auto", "retrain", "finetune"
 _OF_PROPERTIES = (
     *("min_agreement", "max_mae", "max_change", "max_difference", "no_ties", "as_many", "resume", "ray"),
     *("units", "semantics", "samples", "crosscheck_timeout_s", "as_name"),
@@ -56,14 +57,36 @@ _OF_PROPERTIES = (
 RULES: Mapping[str, Sequence[Needs]] = {
     "verify": [_ENGINES],
     "estimate": [_SCOPE],
-    "localize": [_SCOPE],
+    "localize": [
+        Needs(
+            ["data", "block", "formula", "radius", "examples", "device"],
+            _is_any_said("blocks"),
+            "is an option of {blocks}",
+        ),
+        Needs(
+            ["props", "suite", "as_name"],
+            lambda said: "blocks" not in said,
+            "{blocks} judges by examples, {data}; properties are for neurons",
+        ),
+        _SCOPE,
+    ],
     "compare": [_SCOPE],
     "plot": [_SCOPE],
     "rule": [_SCOPE],
     "relate": [_SCOPE],
     "repair": [
         # Before the rules of single methods: of a repair by blocks this is the reason, whichever option is meant.
-        Needs(_OF_PROPERTIES, _method_is_one_of("auto", "retrain", "finetune"), "is no option of {method=blocks}"),
+        Needs(
+            ["props", "keep", "points", "suite", "domain", "crosscheck"],
+            _method_is_one_of(*_BY_PROPERTIES),
+            "{method=blocks} learns from examples; repair first, then verify the repaired network",
+        ),
+        Needs(_OF_PROPERTIES, _method_is_one_of(*_BY_PROPERTIES), "is no option of {method=blocks}"),
+        Needs(
+            ["val", "block", "repair_block", "formula", "radius", "compare", "epochs"],
+            _method_is_one_of("blocks"),
+            "is an option of {method=blocks}",
+        ),
         Needs(["prefer"], _method_is_one_of("auto"), "is an option of {method=auto}"),
         Needs(["optimiser"], _method_is_one_of("finetune"), "is an option of {method=finetune}"),
         Needs(

@@ -13,6 +13,9 @@ from birdnn.records.published import CommandLine, Said, publishes
 from birdnn.records.results import Tried
 from birdnn.records.stages import Decision, InitialiserChange
 
+AskedView = Literal["domain", "region", "violations"]
+"""How far a map goes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlotRequest:
@@ -45,9 +48,9 @@ class PlotRequest:
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     at: tuple[str, ...] = ()
-    view: Literal["domain", "region", "violations"] | None = None
+    view: AskedView | None = None
     geometry: Geometry | None = None
-    cells: int = 200
+    cells: int = 300
     certificate: Path | None = None
     prove_s: float | None = None
     start: tuple[float, ...] | None = None

@@ -43,7 +43,7 @@ CELLS = Range(words="a whole number from 2 to 2000", least=2, most=2000)
 _RANGES: Mapping[str, Range] = MappingProxyType(
     {
         **dict.fromkeys(
-            ("timeout_s", "crosscheck_timeout_s", "memory_gib", "memory_limit", "grace", "prove"), POSITIVE
+            ("timeout_s", "crosscheck_timeout_s", "memory_gib", "memory_limit", "grace", "prove_s"), POSITIVE
         ),
         **dict.fromkeys(
             ("max_mae", "max_change", "max_difference", "points_tolerance", "points_radius", "within"), POSITIVE

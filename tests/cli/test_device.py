@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from birdnn.cli.bench import BenchOptions, _campaign_fields
-from birdnn.cli.options import Device
 from birdnn.cli.vnnlib import run
 from birdnn.errors import InputError
 from tests.cli.conftest import Call
@@ -43,7 +42,7 @@ def test_a_device_that_is_there(call: Call, net: Path, holds: Path, device: str)
 
 def test_a_campaign_hands_its_device_on(tmp_path: Path) -> None:
     """A row made elsewhere is another row; `auto`, the default, is not said."""
-    for device, told in ((Device.AUTO, ()), (Device.CUDA, ("--device", "cuda"))):
+    for device, told in (("auto", ()), ("cuda", ("--device", "cuda"))):
         options = BenchOptions(instances=tmp_path / "instances.csv", device=device)
         assert _campaign_fields(options)["options"] == told
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,31 @@ from hypothesis import strategies as st
 
 import birdnn
 from birdnn.api import asking
-from birdnn.cli.options import flag_of_option
+from birdnn.cli.compare import CompareOptions
+from birdnn.cli.estimate import EstimateOptions
+from birdnn.cli.falsify import FalsifyOptions
+from birdnn.cli.fetch import FetchOptions
+from birdnn.cli.localize import LocalizeOptions
+from birdnn.cli.options import flag_of_option, recorded_name
+from birdnn.cli.plot import LineOptions, MapOptions
+from birdnn.cli.property import MakeOptions, RelateOptions
+from birdnn.cli.repair import RepairOptions
+from birdnn.cli.verify import VerifyOptions
 from birdnn.pipeline import repairing
-from birdnn.records import PropertyRepair, RepairRequest
+from birdnn.records import (
+    BlockLocalizeRequest,
+    BlockRequest,
+    CompareRequest,
+    EstimateRequest,
+    FetchRequest,
+    LocalizeRequest,
+    PlotRequest,
+    PropertyRepair,
+    RelationRequest,
+    RepairRequest,
+    RuleRequest,
+    VerifySettings,
+)
 from birdnn.records.options import RULES, first_objection
 from tests.cli.conftest import Call
 from tests.report.outcomes import repair_outcome
@@ -79,8 +103,77 @@ def test_both_refuse_the_same(
     assert (first_objection("repair", said) is not None) == bool(told)
 
 
+COMMANDS: dict[str, tuple[type, Sequence[type]]] = {
+    "verify": (VerifyOptions, [VerifySettings]),
+    "falsify": (FalsifyOptions, [VerifySettings]),
+    "estimate": (EstimateOptions, [EstimateRequest]),
+    "localize": (LocalizeOptions, [LocalizeRequest, BlockLocalizeRequest]),
+    "repair": (RepairOptions, [RepairRequest, BlockRequest]),
+    "compare": (CompareOptions, [CompareRequest]),
+    "plot": (MapOptions, [PlotRequest]),
+    "plot line": (LineOptions, [PlotRequest]),
+    "rule": (MakeOptions, [RuleRequest]),
+    "relate": (RelateOptions, [RelationRequest]),
+    "fetch": (FetchOptions, [FetchRequest]),
+}
+"""Command -> what it takes, and the records that its command line becomes."""
+
+SHOWN = {"json", "quiet", "verbose", "html", "picture", "counterexample"}
+"""Options of the command line alone: what is shown and written."""
+
+BY_HAND = {
+    "verify": {"net", "prop"},
+    "falsify": {"net", "prop"},
+    "localize": {"blocks", "block"},
+    "repair": {"repair_block"},
+    "plot": {"out"},
+    "plot line": {"out"},
+    "rule": {"out", "to"},
+    "relate": {"out"},
+}
+"""Those that a command reads by itself."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_of_the_command_line_is_lost(command: str) -> None:
+    """What no record takes would be read, and would change nothing."""
+    options, records = COMMANDS[command]
+    known = {entry.name for record in records for entry in fields(record)}
+    lost = {e.name for e in fields(options) if e.name not in known and recorded_name(e.name) not in known}
+    assert lost == BY_HAND.get(command, set()) | SHOWN & {entry.name for entry in fields(options)}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_has_the_defaults_of_the_record(command: str) -> None:
+    options, records = COMMANDS[command]
+    plain = {e.name: e.default for record in records for e in fields(record)}
+    for entry in fields(options):
+        recorded = entry.name if entry.name in plain else recorded_name(entry.name)
+        if recorded in plain and entry.default not in (MISSING, None):
+            assert entry.default == plain[recorded], entry.name
+
+
 def test_every_rule_is_about_options_that_there_are() -> None:
-    for rules in RULES.values():
+    for command, rules in RULES.items():
+        known = {name for entry in fields(COMMANDS[command][0]) for name in (entry.name, recorded_name(entry.name))}
         for rule in rules:
-            for name in rule.options:
-                assert name in RepairRequest.__dataclass_fields__, name
+            assert known >= set(rule.options)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["verify", "--crosscheck-timeout", "60"], "--crosscheck-timeout"),
+        (["repair", "--points-radius", "0.01"], "--points-radius"),
+        (["repair", "--optimiser", "lp"], "--optimiser"),
+        (["repair", "--formula", "ochiai"], "--formula"),
+        (["localize", "--radius", "0"], "--radius"),
+    ],
+)
+def test_what_is_said_counts_as_said_whatever_holds_without_it(
+    call: Call, net: Path, holds: Path, words: list[str], name: str
+) -> None:
+    """An option with the value of its default was taken for one that nobody said."""
+    told = call(words[0], net, "--prop", holds, *words[1:])
+    assert told.status == 2
+    assert f"Invalid value for {name}" in told.err
