@@ -108,6 +108,10 @@ class Network(nn.Module):
         """
         return self.graph.repairable
 
+    def repairable_sizes(self) -> dict[str, int]:
+        """How many values each of the `repairable` has, in the file's order."""
+        return {name: value.numel() for name, value in self.initialisers().items() if name in self.repairable}
+
     def value(self, name: str) -> Tensor:
         """The initialiser or constant called `name`.
 

@@ -21,6 +21,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network, weights_sha256
 from birdnn.sample.pieces import multiplications
+from tests.bounds.builders import random_net
 from tests.formats.models import Array, model, node, perceptron
 from tests.formats.test_onnx_operators import CASES, FUNCTIONS
 from tests.strategies import networks
@@ -295,3 +296,9 @@ def test_integers_are_no_inputs() -> None:
     with pytest.raises(MismatchError, match=r"a floating type, not torch.int64: say x.float\(\)"):
         net(torch.tensor([[1, 2]]))
     assert net(torch.tensor([[1.0, 2.0]])).item() == 0.375
+
+
+def test_what_a_repair_may_change_is_counted() -> None:
+    net = random_net(0, (2, 3, 1))
+    assert list(net.repairable_sizes().values()) == [6, 3, 3, 1]
+    assert set(net.repairable_sizes()) == net.repairable

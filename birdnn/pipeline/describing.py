@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 from birdnn.formats.onnx import lifted_constants
 from birdnn.formats.suite import Suite
-from birdnn.pipeline.case import Case
+from birdnn.pipeline.case import Case, Points
 from birdnn.pipeline.certifying import certificate_obstacle
 from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded, known_scaling
-from birdnn.pipeline.measuring import Measured
-from birdnn.records import ApplicableOutcome, Drawdowns, PacBound, PropertyLocalisation, ScaledQuantity
+from birdnn.records import (
+    ARITHMETIC,
+    ApplicableOutcome,
+    EngineAnswer,
+    PacBound,
+    PropertyOutcome,
+    ScaledQuantity,
+    StatedRegion,
+    Unknown,
+    Violated,
+    Witness,
+)
 
 _SHOWN = 4  # names in a note
 
@@ -45,41 +55,62 @@ def suite_quantities(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[Sc
     return inputs, outputs
 
 
-def measured_fields(measured: Measured | None) -> dict[str, Any]:
-    """The fields of an outcome that were measured; none were where no network was written."""
-    if measured is None:
-        nothing = dict.fromkeys(("fidelity", "efficacy", "generalisation"))
-        note = "no network was written"
-        none = dict.fromkeys(("behaviour", "neighbours"), ())
-        return {**nothing, **none, "drawdown": Drawdowns(), "fidelity_note": note, "region_fidelity": {}}
-    names = (
-        *("fidelity", "fidelity_note", "region_fidelity", "behaviour"),
-        *("drawdown", "efficacy", "generalisation", "neighbours"),
-    )
-    return {name: getattr(measured, name) for name in names}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a repair found out about properties, by their names.
+
+    Attributes:
+        before: the answer on the original.
+        witnesses: replayed counterexamples of the original.
+        sampled: what fresh points of the repaired file say.
+        engines: what other engines say of the last answer.
+    """
+
+    before: Mapping[str, Answer]
+    witnesses: Mapping[str, tuple[Witness, ...]] = field(default_factory=dict)
+    sampled: Mapping[str, PacBound] = field(default_factory=dict)
+    engines: Mapping[str, tuple[EngineAnswer, ...]] = field(default_factory=dict)
 
 
-def description_fields(
-    case: Case,
-    before: Mapping[str, Answer],
-    after: Mapping[str, Answer],
-    located: tuple[PropertyLocalisation, ...],
-    sampled: Mapping[str, PacBound],
-) -> dict[str, Any]:
-    """The fields of an outcome that say what its properties and numbers are about."""
-    inputs, outputs = scaled_quantities(case.loaded)
-    others = tuple(
-        ApplicableOutcome(
-            name=subject.prop.name,
+def property_outcomes(case: Case, found: Found, after: Mapping[str, Answer] | None) -> Iterator[PropertyOutcome]:
+    """What became of the properties that were asked for; `after` is None where no network was written."""
+    for subject in case.asked:
+        name = subject.prop.name
+        now = found.before[name] if after is None else after.get(name)
+        verdict = None if now is None else now.verdict
+        yield PropertyOutcome(
+            name=name,
+            path=subject.path,
+            sha256=subject.prop.sha256,
             text=subject.text,
-            before=before[subject.prop.name].guarantee,
-            # None, not "unknown": of what was not looked at again nobody tried to know anything
-            after=after[subject.prop.name].guarantee if subject.prop.name in after else None,
-            sampled=sampled.get(subject.prop.name),
+            role=subject.role,
+            before=found.before[name].guarantee,
+            after="unknown" if now is None else now.guarantee,
+            verify_s=0.0 if now is None else now.verify_s,
+            boxes=0 if verdict is None else verdict.boxes,
+            arithmetic=ARITHMETIC[case.semantics] if verdict is None else verdict.arithmetic,
+            counterexamples=found.witnesses.get(name, ()),
+            sampled=found.sampled.get(name),
+            engines=found.engines.get(name, ()),
+            remaining=verdict.witness if after is not None and isinstance(verdict, Violated) else None,
+            regions=() if isinstance(subject, Points) else tuple(map(StatedRegion.of, subject.prop.regions)),
+            reason=verdict.reason if isinstance(verdict, Unknown) else None,
+            open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,
         )
-        for subject in case.applicable
-    )
-    return {"inputs": inputs, "outputs": outputs, "watched": others, "localisation": located}
+
+
+def applicable_outcomes(case: Case, found: Found, after: Mapping[str, Answer]) -> Iterator[ApplicableOutcome]:
+    """What became of properties that nobody asked about."""
+    for subject in case.applicable:
+        name = subject.prop.name
+        yield ApplicableOutcome(
+            name=name,
+            text=subject.text,
+            before=found.before[name].guarantee,
+            # None, not "unknown": of what was not looked at again nobody tried to know anything
+            after=after[name].guarantee if name in after else None,
+            sampled=found.sampled.get(name),
+        )
 
 
 def outcome_remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, as_many: bool) -> Iterator[str]:

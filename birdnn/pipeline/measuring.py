@@ -51,6 +51,21 @@ class Measured:
     neighbours: tuple[Neighbours, ...]
     behaviour: tuple[KeptAt, ...]
 
+    @classmethod
+    def nothing(cls) -> Measured:
+        """Where no network was written."""
+        return cls(
+            fidelity=None,
+            fidelity_note="no network was written",
+            region_fidelity={},
+            drawdown=Drawdowns(),
+            efficacy=None,
+            generalisation=None,
+            contradicted={},
+            neighbours=(),
+            behaviour=(),
+        )
+
     def without_proof(self) -> Measured:
         """The same, as counted on points: where the proof that made a rate certain is not believed."""
         # the counts stay: points were run, whatever becomes of the proof

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -20,16 +19,6 @@ from birdnn.spec import Region
 
 _MOST_INPUTS = 32  # a plane through an image tells nobody anything
 _HARD_TO_SEE = 0.005  # of a map's cells
-
-
-def picture_fields(
-    case: Case, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]], over: Over
-) -> dict[str, Any]:
-    """What pictures of a repair are drawn from, as fields of its outcome; no more of them once it is ``over``."""
-    net = case.loaded.net
-    sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
-    maps, lines = ((), ()) if best is None else repair_pictures(case, best, witnesses, over)
-    return {"initialisers": sizes, "maps": maps, "lines": lines}
 
 
 def repair_pictures(

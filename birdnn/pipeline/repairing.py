@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from birdnn.pipeline.certifying_repair import RepairCertificate
 from birdnn.pipeline.claims import is_chain
 from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.crosschecking import Inquiry, contradicting_witness, cross_checked, disagreement, require_engines
-from birdnn.pipeline.describing import description_fields, measured_fields, outcome_remarks
+from birdnn.pipeline.describing import Found, applicable_outcomes, outcome_remarks, property_outcomes, scaled_quantities
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
@@ -32,13 +32,12 @@ from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localise_violated
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import front_of, stages, with_method
-from birdnn.pipeline.picturing import picture_fields
+from birdnn.pipeline.picturing import repair_pictures
 from birdnn.pipeline.preserving import Closeness, require_comparable, too_far_note
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import survival_notes, survivors
 from birdnn.records import (
-    ARITHMETIC,
     CaseFiles,
     CertificateFile,
     EngineAnswer,
@@ -47,13 +46,10 @@ from birdnn.records import (
     Preservation,
     Progress,
     PropertyLocalisation,
-    PropertyOutcome,
     PropertyRepair,
     Proved,
     RepairRequest,
     RepairResult,
-    StatedRegion,
-    Unknown,
     Unwatched,
     Violated,
     Watch,
@@ -493,32 +489,6 @@ class _Repair:
         unseen = any(best.guarantee(s.prop.name) == "unknown" and s.prop.name not in survived for s in self.asked)
         return "violated" if unhealed or unseen or "violated" in words else "sampled"
 
-    def _property_outcomes(self, best: Attempt | None) -> Iterable[PropertyOutcome]:
-        for subject in self.case.asked:
-            name = subject.prop.name
-            now = self.before[name] if best is None else best.answers.get(name)
-            verdict = None if now is None else now.verdict
-            before = self.before[name].guarantee
-            yield PropertyOutcome(
-                name=name,
-                path=subject.path,
-                sha256=subject.prop.sha256,
-                text=subject.text,
-                role=subject.role,
-                before=before,
-                after="unknown" if now is None else now.guarantee,
-                verify_s=0.0 if now is None else now.verify_s,
-                boxes=0 if verdict is None else verdict.boxes,
-                arithmetic=ARITHMETIC[self.case.semantics] if verdict is None else verdict.arithmetic,
-                counterexamples=self.witnesses.get(name, ()),
-                sampled=self.sampled.get(name),
-                engines=self.engines.get(name, ()),
-                remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
-                regions=() if isinstance(subject, Points) else tuple(map(StatedRegion.of, subject.prop.regions)),
-                reason=verdict.reason if isinstance(verdict, Unknown) else None,
-                open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,
-            )
-
     def _localise_broken(self) -> tuple[PropertyLocalisation, ...]:
         """The neurons behind each violation, where a report was asked for."""
         broken = [s for s in self.asked if self.before[s.prop.name].guarantee == "violated"]
@@ -528,15 +498,6 @@ class _Repair:
         return tuple(
             localise_violated(self.case, broken, self.request.seed, self.settings.localize, self.watch, deadline)
         )
-
-    def _search_fields(self) -> dict[str, Any]:
-        """What candidates there were, and the seconds of each stage."""
-        spent = {f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")}
-        spent["wall_s"] = self.clock.wall_s()
-        found = self.candidates
-        if found is None:
-            return {**spent, "rounds": 0}
-        return {**spent, "rounds": len(found.tried), "tried": tuple(found.tried), "stopped": found.stopped}
 
     def _notes(self, best: Attempt | None) -> tuple[str, ...]:
         method = () if self.candidates is None else self.candidates.remarks
@@ -555,33 +516,54 @@ class _Repair:
         )
         return (*said, *rounded, *self.late)
 
+    def _found(self) -> Found:
+        return Found(before=self.before, witnesses=self.witnesses, sampled=self.sampled, engines=self.engines)
+
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> PropertyRepair:
-        before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
-        original = self.case.loaded.net
+        case, spent, found = self.case, self.clock.spent, self.candidates
+        original, before = case.loaded.net, {name: answer.guarantee for name, answer in self.before.items()}
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
+        kept = measured or Measured.nothing()
+        drawing = self.clock.stage(self.settings.shares.drawing)
+        maps, lines = ((), ()) if best is None else repair_pictures(case, best, self.witnesses, drawing.over)
+        inputs, outputs = scaled_quantities(case.loaded)
         outcome = PropertyRepair(
             result=result,
             request=self.request,
-            net=str(self.case.loaded.path),
+            net=str(case.loaded.path),
             net_sha256=original.sha256,
             out=None if best is None else str(best.loaded.path),
             out_sha256=None if best is None else best.loaded.net.sha256,
             attempt=best is not None and best.loaded.path != self.folder.network,
             report=None if report is None else str(report),
-            properties=tuple(self._property_outcomes(best)),
-            **measured_fields(measured),
-            behaviour_kept=None if best is None else kept_word(measured.behaviour if measured else (), self.request),
+            properties=tuple(property_outcomes(case, self._found(), None if best is None else answers)),
+            fidelity=kept.fidelity,
+            fidelity_note=kept.fidelity_note,
+            region_fidelity=kept.region_fidelity,
+            drawdown=kept.drawdown,
+            efficacy=kept.efficacy,
+            generalisation=kept.generalisation,
+            neighbours=kept.neighbours,
+            behaviour=kept.behaviour,
+            behaviour_kept=None if best is None else kept_word(kept.behaviour, self.request),
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in answers}),
             change={} if best is None else initialiser_changes(original.initialisers(), best.loaded.net.initialisers()),
-            domain=self.case.domain,
-            decision=self.case.decision,
-            rule_by=self.case.rule_by,
+            initialisers=original.repairable_sizes(),
+            domain=case.domain,
+            decision=case.decision,
+            rule_by=case.rule_by,
             preservation=None if best is None else self.preservation,
-            ties=() if best is None or self.candidates is None else self.candidates.ties,
-            semantics=self.case.semantics,
-            suite=self.case.suite,
-            **self._search_fields(),
+            ties=() if best is None or found is None else found.ties,
+            semantics=case.semantics,
+            suite=case.suite,
+            rounds=0 if found is None else len(found.tried),
+            tried=() if found is None else tuple(found.tried),
+            stopped="" if found is None else found.stopped,
+            repair_s=spent.get("repair", 0.0),
+            verify_s=spent.get("verify", 0.0),
+            sample_s=spent.get("sample", 0.0),
+            wall_s=self.clock.wall_s(),
             versions=versions(),
             machine=machine(self.device),
             interrupted=self.watch.stopped(),
@@ -589,10 +571,17 @@ class _Repair:
             notes=(*self._notes(best), *(() if report is None else self.replaced)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
-            **picture_fields(self.case, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
-            **description_fields(self.case, self.before, answers, self._localise_broken(), self.sampled),
+            maps=maps,
+            lines=lines,
+            inputs=inputs,
+            outputs=outputs,
+            watched=tuple(applicable_outcomes(case, self._found(), answers)),
+            localisation=self._localise_broken(),
         )
-        outcome = replace(outcome, headline=said_of(outcome).headline)
+        return self._written(replace(outcome, headline=said_of(outcome).headline), report)
+
+    def _written(self, outcome: PropertyRepair, report: Path | None) -> PropertyRepair:
+        """The outcome, on disk with all that belongs to it where there is to be a record."""
         if report is not None:
             write_record(outcome, report, self.together.add)
             self.folder.settle(self.together)

@@ -350,7 +350,7 @@ class _BlockRepair:
             repair_s=self.clock.wall_s(),
             versions=versions(),
             machine=machine(self.classifier.device),
-            initialisers={name: v.numel() for name, v in net.initialisers().items() if name in net.repairable},
+            initialisers=net.repairable_sizes(),
             interrupted=self.watch.stopped(),
             timed_out=not self.watch.stopped() and self.clock.over(),
             notes=(NOTHING_PROVED, *(() if report is None else self.replaced)),

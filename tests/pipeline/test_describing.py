@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from birdnn.formats.suite import Suite
 from birdnn.pipeline.case import Applicable, Case
 from birdnn.pipeline.describing import (
-    description_fields,
-    measured_fields,
+    Found,
+    applicable_outcomes,
     outcome_remarks,
     scaled_quantities,
     suite_quantities,
@@ -22,7 +22,7 @@ from birdnn.pipeline.describing import (
 from birdnn.pipeline.judging import Attempt
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Measured
-from birdnn.records import Drawdown, Drawdowns, Fidelity, PacBound, Rate
+from birdnn.records import Drawdowns, PacBound
 from tests.formats.models import model, node
 from tests.pipeline.subjects import (
     PROVED,
@@ -72,30 +72,12 @@ def test_a_suite_names_units_with_exact_numbers(tmp_path: Path) -> None:
 # --- fields
 
 
-MEASURED = Measured(
-    fidelity=Fidelity(decision_agreement=None, mae=0.25, n=8),
-    fidelity_note="",
-    region_fidelity={},
-    drawdown=Drawdowns(properties=(Drawdown(name="above", share=0.5, n=2),)),
-    efficacy=Rate(hits=3, n=3, by_proof=True),
-    generalisation=None,
-    contradicted={},
-    neighbours=(),
-    behaviour=(),
-)
-
-
-def test_what_was_measured_is_handed_on_and_what_contradicts_is_not_a_figure() -> None:
-    found = measured_fields(MEASURED)
-    assert found == {f.name: getattr(MEASURED, f.name) for f in fields(Measured) if f.name != "contradicted"}
-
-
 def test_where_no_network_was_written_nothing_was_measured() -> None:
-    found = measured_fields(None)
-    assert set(found) == set(measured_fields(MEASURED))
-    assert found["fidelity_note"] == "no network was written"
-    assert not any(value for name, value in found.items() if name not in ("fidelity_note", "drawdown"))
-    assert found["drawdown"] == Drawdowns()
+    found = Measured.nothing()
+    assert found.fidelity_note == "no network was written"
+    said = {entry.name: getattr(found, entry.name) for entry in fields(Measured)}
+    assert not any(value for name, value in said.items() if name not in ("fidelity_note", "drawdown"))
+    assert found.drawdown == Drawdowns()
 
 
 def watched(folder: Path) -> Case:
@@ -107,12 +89,12 @@ def watched(folder: Path) -> Case:
 def test_what_was_not_looked_at_again_is_not_called_unknown(tmp_path: Path) -> None:
     bound = PacBound(measure="uniform", epsilon=0.1, delta=0.1, n=3, violations=0)
     before = answers(first=VIOLATED, second=UNKNOWN)
-    told = description_fields(watched(tmp_path), before, answers(first=UNKNOWN), (), {"second": bound})
-    assert [(o.name, o.text, o.before, o.after, o.sampled) for o in told["watched"]] == [
+    found = Found(before=before, sampled={"second": bound})
+    told = applicable_outcomes(watched(tmp_path), found, answers(first=UNKNOWN))
+    assert [(o.name, o.text, o.before, o.after, o.sampled) for o in told] == [
         ("first", "about first", "violated", "unknown", None),
         ("second", "about second", "unknown", None, bound),
     ]
-    assert (told["inputs"], told["outputs"], told["localisation"]) == ((), (), ())
 
 
 # --- remarks

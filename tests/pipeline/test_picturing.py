@@ -11,11 +11,11 @@ import torch
 from birdnn.pipeline.case import Asked, Case, Points
 from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.picturing import picture_fields, repair_pictures
+from birdnn.pipeline.picturing import repair_pictures
 from birdnn.records import AdvisoryMap, CaseFiles, MarginLine, Proved, Unknown, Verdict, Witness
 from birdnn.spec import Property
 from tests.bounds.builders import half_space, make_property, property_of
-from tests.pipeline.scenes import linear, loaded
+from tests.pipeline.scenes import linear
 from tests.pipeline.test_mapping import tree
 
 ABOVE = half_space([-1.0], -1.5)
@@ -132,14 +132,3 @@ def test_no_more_pictures_once_the_time_is_over(looks: int, maps: int, lines: in
 
     drawn, across = pictures(asked(), domain=([-50.0, -50.0], [50.0, 50.0]), over=over)
     assert (len(drawn), len(across)) == (maps, lines)
-
-
-def test_fields_of_an_outcome() -> None:
-    """Sizes of what may be changed are told without a result too."""
-    net = loaded(([[1, 0], [0, 1]], [0, 0]), ([[1, 1]], [0]))
-    whole = case(net, asked())
-    fields = picture_fields(whole, None, {"made up": [witness(1.0, 0.75)]}, lambda: False)
-    assert sorted(fields["initialisers"].values()) == [1, 2, 2, 4]
-    assert (fields["maps"], fields["lines"]) == ((), ())
-    fields = picture_fields(whole, Attempt(loaded=net), {"made up": [witness(1.0, 0.75)]}, lambda: False)
-    assert (len(fields["maps"]), len(fields["lines"])) == (1, 1)
