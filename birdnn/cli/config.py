@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from birdnn.errors import FormatError
+from birdnn.patterns import named_network
 
 NAME = "birdnn.toml"
 MAX_BYTES = 1 << 20
@@ -68,7 +69,7 @@ def options_from_file(path: Path, root: Command) -> dict[str, Any]:
         place = found
         for word in name.split()[:-1]:
             place = place.setdefault(word, {})
-        fitting = {key: value for key, value in shared.items() if key in known and _takes_value(known[key], value)}
+        fitting = {key: value for key, value in shared.items() if key in known and _fits(path, known[key], value)}
         both = {**fitting, **mine}
         place[name.split()[-1]] = {
             known[key].name: _value_as_typed(path, known[key], value) for key, value in both.items() if key in known
@@ -141,12 +142,24 @@ def _value_as_typed(path: Path, parameter: Parameter, value: Any) -> Any:
     values = value if isinstance(value, list) else [value]
     told = str(parameter.metavar or "")
     if told in _FILES:
-        values = [str(path.parent / str(each)) for each in values]
+        values = [_from_folder(path.parent, str(each), named=bool(parameter.multiple)) for each in values]
     elif any(word in told for word in (*_FILES, "TOML")):  # or something else than a file
         values = [str(there) if (there := path.parent / str(each)).is_file() else each for each in values]
     if not _takes_value(parameter, value):
         raise FormatError(str(path), f"key {parameter.opts[0][2:]}", "takes one value, not a list")
     return values if parameter.multiple else values[0]
+
+
+def _from_folder(folder: Path, said: str, *, named: bool) -> str:
+    """A file as seen from here; one of several networks has its name before it, `NAME=FILE`."""
+    name, file = named_network(said) if named and not (folder / said).exists() else ("", Path(said))
+    return f"{name}={folder / file}" if name else str(folder / file)
+
+
+def _fits(path: Path, parameter: Parameter, value: Any) -> bool:
+    """Is what a file says for all commands meant for this one? ``keep`` is a property here and a folder there."""
+    folder = parameter.metavar == "DIR" and isinstance(value, str)
+    return _takes_value(parameter, value) and not (folder and (path.parent / value).is_file())
 
 
 def _takes_value(parameter: Parameter, value: Any) -> bool:

@@ -13,6 +13,7 @@ from birdnn.cli.failures import command
 from birdnn.cli.help import Command, Group
 from birdnn.cli.localize import LocalizeOptions, localize_neurons
 from birdnn.cli.options import (
+    FROM_FILE,
     TO_READ,
     AsName,
     Json,
@@ -27,6 +28,7 @@ from birdnn.cli.options import (
     require_each_counts,
     require_input_files,
     require_picture,
+    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.records import AskedView, Form, Geometry, LocalizeRequest, PlotRequest
@@ -122,6 +124,8 @@ def plot_map(options: MapOptions) -> int:
     hatched was evaluated in float32 at the middles of cells: a picture proves nothing.
     """
     require_each_counts("plot", options)
+    if options.certificate is not None and options.prove is not None:
+        options = without_idle(options, "prove" if "prove" in FROM_FILE.get() else "certificate")
     if options.certificate is not None and options.prove is not None:
         raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
     ranges = _parse_range(options.x_range, "--x-range"), _parse_range(options.y_range, "--y-range")

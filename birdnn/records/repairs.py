@@ -252,7 +252,8 @@ class PropertyRepair(RepairOutcome):
         done = self.result in ("proved", "nothing_to_repair")
         # Each of the three by itself: a file that was edited, or a later finding, must not be called proved for its
         # result.
-        return done and not self.disagreement and all(prop.after == "proved" for prop in self.properties)
+        asked = bool(self.properties) and all(prop.after == "proved" for prop in self.properties)
+        return done and not self.disagreement and asked
 
     def _not_proved_error(self) -> NotProvedError:
         told = [f"{prop.name}: {prop.after}" for prop in self.properties if prop.after != "proved"]

@@ -242,8 +242,8 @@ class VerifyOutcome(Result):
 
     @property
     def proved(self) -> bool:
-        """Is every property proved, and does nothing contradict it?"""
-        return not self.disagreement and all(answer.proved for answer in self.verdicts)
+        """Is every property proved, and does nothing contradict it? Of none nothing is."""
+        return not self.disagreement and bool(self.verdicts) and all(answer.proved for answer in self.verdicts)
 
     def raise_unless_proved(self) -> None:
         """For tests and pipelines: nothing where every property is proved.
@@ -255,7 +255,7 @@ class VerifyOutcome(Result):
             told = [answer.told() for answer in self.verdicts if not answer.proved]
             # The statuses of the command line, the weightiest first: contradiction, violation, undecided.
             status = 6 if self.disagreement else 1 if any(isinstance(a.verdict, Violated) for a in self.verdicts) else 3
-            raise NotProvedError("; ".join([*filter(None, [self.disagreement]), *told]), status)
+            raise NotProvedError("; ".join([*filter(None, [self.disagreement]), *told]) or "nothing was asked", status)
 
     @property
     def deciding(self) -> Verdict:

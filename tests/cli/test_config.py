@@ -43,6 +43,35 @@ def test_files_are_named_from_where_the_options_lie(call: Call, demo: Path) -> N
     assert call("verify", "--quiet").status == 2, "nobody named it, and it lies elsewhere"
 
 
+def test_networks_with_names_are_too(demo: Path) -> None:
+    Path("safety").mkdir()
+    Path("demo.onnx").rename("safety/demo.onnx")
+    Path("safety/mine.toml").write_text('[verify]\nnet = ["f=demo.onnx", "g=demo.onnx"]\n[check]\nnet = "demo.onnx"\n')
+    found = options_from_file(Path("safety/mine.toml"), typer.main.get_command(app))
+    assert found["verify"]["net"] == ["f=safety/demo.onnx", "g=safety/demo.onnx"]
+    assert found["check"]["net"] == ["safety/demo.onnx"]
+
+
+def test_a_word_that_is_a_file_here_and_a_folder_there_is_each_where_it_fits(demo: Path) -> None:
+    """``keep`` of a repair is a property, of a campaign the folder for what its repairs write."""
+    Path("birdnn.toml").write_text('keep = "prop_1.vnnlib"\n')
+    found = options_from_file(Path("birdnn.toml"), typer.main.get_command(app))
+    assert found["repair"]["keep"] == ["prop_1.vnnlib"]
+    assert "keep" not in found["bench"]
+    Path("birdnn.toml").write_text('keep = "kept"\n')
+    assert options_from_file(Path("birdnn.toml"), typer.main.get_command(app))["bench"]["keep"] == "kept"
+
+
+def test_of_two_that_exclude_each_other_the_one_that_is_typed_counts(call: Call, demo: Path) -> None:
+    line = ("plot", "map", "demo.onnx", "--prop", "prop_8.vnnlib", "--out", "map.svg", "--cells", "9", "--quiet")
+    Path("birdnn.toml").write_text('[plot.map]\ncertificate = "absent.json.gz"\n')
+    assert call(*line, "--prove", "1").status == 0
+    Path("birdnn.toml").write_text("[plot.map]\nprove = 1\n")
+    done = call(*line, "--certificate", "absent.json.gz")
+    assert (done.status, "absent.json.gz" in done.err) == (4, True)
+    assert call(*line, "--certificate", "demo.onnx", "--prove", "1").status == 2
+
+
 def test_what_does_not_count_in_a_call_is_no_mistake_of_the_file(call: Call, demo: Path) -> None:
     """It is said for all calls; typed, the same option is refused."""
     asked = ("verify", "--prop", "prop_8.vnnlib", "--quiet")

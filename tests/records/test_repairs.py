@@ -77,6 +77,7 @@ def test_a_repair_by_examples_reads_back_as_one() -> None:
         ({"disagreement": "a sample violates it"}, False),
         ({"properties": (prop(), prop("b", after="unknown"))}, False),
         ({"result": "nothing_to_repair", "properties": (prop(after="violated"),)}, False),
+        ({"properties": ()}, False),
     ],
 )
 def test_nothing_is_called_proved_for_its_result_alone(changes: dict[str, Any], proved: bool) -> None:

@@ -98,3 +98,11 @@ def test_proofs_speak_about_the_reals_where_nobody_says_otherwise() -> None:
     found = verify_outcome(PROVED)
     assert found.semantics == "real"
     assert replace(found, settings=VerifySettings(semantics="float32")).semantics == "float32"
+
+
+def test_of_no_property_nothing_is_proved() -> None:
+    """`all` of nothing is true, and an empty list of properties would pass in continuous integration."""
+    found = replace(verify_outcome(), verdicts=())
+    assert not found.proved
+    with pytest.raises(NotProvedError, match="nothing was asked"):
+        found.raise_unless_proved()
