@@ -15,6 +15,7 @@ from birdnn.chain import Activation, Affine, fold_graph
 from birdnn.errors import MismatchError
 from birdnn.graph import Graph, Node
 from birdnn.operators import apply
+from birdnn.printable import counted
 
 Interventions: TypeAlias = Mapping[str, Callable[[Tensor], Tensor]]
 """Value name -> what the forward pass makes of that value before anyone reads it.
@@ -172,7 +173,8 @@ class Network(nn.Module):
     def extra_repr(self) -> str:
         """What a prompt shows of it, beside its class."""
         count = sum(value.numel() for value in self.initialisers().values())
-        return f"{self.n_inputs} inputs, {self.n_outputs} outputs, {len(self.nodes)} nodes, {count:,} values"
+        shown = {"input": self.n_inputs, "output": self.n_outputs, "node": len(self.nodes), "value": count}
+        return ", ".join(counted(number, what) for what, number in shown.items())
 
     def forward(self, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:
         """The outputs for a batch of inputs, both flat: (n, n_inputs) -> (n, n_outputs).

@@ -31,6 +31,11 @@ def _written_out(match: re.Match[str]) -> str:
     return {9: "\\t", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
+def counted(count: int, what: str, several: str = "") -> str:
+    """How many of something there are: ``"1 input"``, ``"3,072 inputs"``; `several` where its plural is another."""
+    return f"{count:,} {what if count == 1 else several or f'{what}s'}"
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Rows as CSV, in which no cell is a formula to a spreadsheet: one that would be begins with an apostrophe.
 

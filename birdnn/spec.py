@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from birdnn.errors import MismatchError, SpecError
 from birdnn.later import later
+from birdnn.printable import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -412,8 +413,8 @@ class Property:
 
     def __repr__(self) -> str:
         # numbers of all regions would fill pages; `birdnn property explain` says them in words
-        boxes = "1 region" if len(self.regions) == 1 else f"{len(self.regions)} regions"
-        return f"Property({self.name!r}, {self.n_inputs} inputs, {self.n_outputs} outputs, {boxes})"
+        sizes = counted(self.n_inputs, "input"), counted(self.n_outputs, "output"), counted(len(self.regions), "region")
+        return f"Property({self.name!r}, {', '.join(sizes)})"
 
     def require_sizes(self, n_inputs: int, n_outputs: int) -> None:
         """Refuse a network of another size.
@@ -436,7 +437,7 @@ class Property:
         return self.n_outputs - (self.n_inputs if self.relational else 0)
 
     def _size_mismatch(self, n_inputs: int, n_outputs: int) -> MismatchError:
-        mine = f"{self.n_inputs} inputs and {self.named_outputs} outputs"
+        mine = f"{counted(self.n_inputs, 'input')} and {counted(self.named_outputs, 'output')}"
         theirs = f"the network has {n_inputs} and {n_outputs}"
         return MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
 

@@ -288,7 +288,7 @@ def test_sizes_must_fit() -> None:
     """A property for another network is refused by name, not evaluated."""
     prop = Property(name="prop_x", regions=(box([F(0)], [F(1)], ()),), n_inputs=1, n_outputs=1)
     prop.require_sizes(1, 1)
-    with pytest.raises(MismatchError, match=r"'prop_x' speaks about 1 inputs and 1 outputs; the network has 2 and 1"):
+    with pytest.raises(MismatchError, match=r"'prop_x' speaks about 1 input and 1 output; the network has 2 and 1"):
         prop.require_sizes(2, 1)
     with pytest.raises(MismatchError):
         prop.violated([0.0], [0.0, 1.0])

@@ -35,6 +35,7 @@ from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.localising import localize_files
 from birdnn.pipeline.relating import falsify_related, verify_related
 from birdnn.pipeline.repairing import repair_files
+from birdnn.printable import counted
 from birdnn.records import (
     CheckOutcome,
     EstimateOutcome,
@@ -339,7 +340,8 @@ def _module_of_vectors(module: nn.Module, prop: Property) -> Network:
     try:
         return load_network(module, input_shape=(prop.n_inputs,))
     except MismatchError as error:
-        told = f"property {prop.name!r} has {prop.n_inputs} inputs, and a module is taken to have as many in a row"
+        inputs = counted(prop.n_inputs, "input")
+        told = f"property {prop.name!r} has {inputs}, and a module is taken to have as many in a row"
         raise MismatchError(f"{told}; load_network(module, input_shape=(...)) says another shape: {error}") from error
 
 

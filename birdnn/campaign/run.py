@@ -25,6 +25,7 @@ from birdnn.campaign.table import Row, Table, reserved_table
 from birdnn.errors import OutputError
 from birdnn.machines import Cluster
 from birdnn.pipeline.facts import machine
+from birdnn.printable import counted
 from birdnn.records import Progress, Watch
 
 _LOOK_S = 0.2
@@ -184,8 +185,7 @@ class _Runner:
         self._environment = {"OMP_NUM_THREADS": str(campaign.threads)}
         self._folders = kept_folders(campaign)
         here = machine()
-        threads = "1 thread" if campaign.threads == 1 else f"{campaign.threads} threads"
-        self._shared = f"{campaign.jobs} at a time, {threads} each"
+        self._shared = f"{campaign.jobs} at a time, {counted(campaign.threads, 'thread')} each"
         self._made = {
             "machine": f"{here.cpu}, {here.cores} cores, {self._shared}",
             "software": software_versions(),

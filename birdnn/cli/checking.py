@@ -9,6 +9,7 @@ from rich.table import Table
 from birdnn.cli.options import command_line
 from birdnn.cli.terminal import print_first_line, show
 from birdnn.formats.files import write_bytes
+from birdnn.printable import counted
 from birdnn.records import CheckOutcome
 from birdnn.report.publish import write_record
 from birdnn.report.tables import add_fact, facts_grid
@@ -30,7 +31,7 @@ def finish_check(found: CheckOutcome, *, json: Path | None, quiet: bool, wall_s:
 def _facts_table(found: CheckOutcome) -> Table:
     grid = facts_grid()
     for answer in found.properties:
-        leaves = "1 leaf" if answer.leaves == 1 else f"{answer.leaves:,} leaves"
+        leaves = counted(answer.leaves, "leaf", "leaves")
         if answer.verdict == "proved":
             said = f"proved, {leaves}" + ("; in onnxruntime an input violates it" if answer.replayed else "")
         else:

@@ -13,6 +13,7 @@ from birdnn.formats import read_network, read_property
 from birdnn.formats.files import write_bytes
 from birdnn.formats.vnnlib_text import Version
 from birdnn.pipeline.stating import restate_property, state_relation, state_rule, told_property
+from birdnn.printable import counted
 from birdnn.records import RelationRequest, RuleRequest, Units
 from birdnn.report.stated import property_summary
 from birdnn.spec import Property
@@ -44,7 +45,9 @@ def finish_relate(request: RelationRequest, second: Path | None, out: Path, *, q
             raise MismatchError(f"this relation is about one network at two inputs; {second} is one more")
         one, other = (read_network(path) for path in (request.net, second))
         if (one.n_inputs, one.n_outputs) != (other.n_inputs, other.n_outputs):
-            sizes = " and ".join(f"{net.n_inputs} inputs, {net.n_outputs} outputs" for net in (one, other))
+            sizes = " and ".join(
+                f"{counted(net.n_inputs, 'input')}, {counted(net.n_outputs, 'output')}" for net in (one, other)
+            )
             raise MismatchError(f"{request.net} and {second} are of different sizes: {sizes}")
     write_bytes(out, text.encode())
     print_first_line(str(out))

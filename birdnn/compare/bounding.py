@@ -9,6 +9,7 @@ from birdnn.bounds.protocol import MarginBound
 from birdnn.boxes import Boxes
 from birdnn.compare.pair import Place
 from birdnn.pipeline.clock import Clock
+from birdnn.printable import counted
 from birdnn.records import ARITHMETIC, Progress, ProvedApart
 from birdnn.verify.differing import tighten_difference
 
@@ -35,7 +36,7 @@ def proved_apart(
         news = Progress(
             phase=f"bounding the difference, {place.name}",
             done=min(1.0, (clock.wall_s() - begun) / seconds),
-            detail=f"{boxes:,} boxes, at most {most:.3g}",
+            detail=f"{counted(boxes, 'box', 'boxes')}, at most {most:.3g}",
         )
         clock.watch.update(news)
 

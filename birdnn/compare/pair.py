@@ -16,6 +16,7 @@ from birdnn.pipeline.case import Case, Subject
 from birdnn.pipeline.claims import network_semantics
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.reading import read_case
+from birdnn.printable import counted
 from birdnn.records import CaseFiles, CompareRequest
 from birdnn.rounding import Semantics
 from birdnn.sample import evaluate
@@ -106,11 +107,11 @@ def read_pair(request: CompareRequest) -> Pair:
 
 
 def _require_same_interface(before: Loaded, after: Loaded) -> None:
-    for what in ("inputs", "outputs"):
-        one, other = (int(getattr(loaded.net, f"n_{what}")) for loaded in (before, after))
+    for what in ("input", "output"):
+        one, other = (int(getattr(loaded.net, f"n_{what}s")) for loaded in (before, after))
         if one != other:
             raise MismatchError(
-                f"{before.path} has {one} {what}, {after.path} has {other}; "
+                f"{before.path} has {counted(one, what)}, {after.path} has {other}; "
                 "only networks with the same numbers of inputs and outputs can be compared"
             )
 

@@ -41,6 +41,7 @@ from birdnn.formats.files import read_bytes, stem_and_kind
 from birdnn.formats.npz import Npz
 from birdnn.formats.toml import read_validated
 from birdnn.later import later
+from birdnn.printable import counted
 from birdnn.reading import guarded_reader
 from birdnn.sample.measures import Choice, Continuous, Marginal, Measure, Product, Samples
 from birdnn.spec import Scaling
@@ -180,7 +181,7 @@ def _read_csv(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
             heading = True
             continue
         if len(cells) != n_inputs:
-            have = "1 value" if len(cells) == 1 else f"{len(cells)} values"
+            have = counted(len(cells), "value")
             raise FormatError(path, f"line {number}", f"{have}; give {n_inputs}, one for each input of the network")
         rows.append([_parse_sample(path, number, cell) for cell in cells])
     if not rows:

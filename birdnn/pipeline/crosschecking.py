@@ -21,6 +21,7 @@ from birdnn.crosscheck.marabou import ask_marabou
 from birdnn.errors import EngineError
 from birdnn.network import Network
 from birdnn.pipeline.load import Loaded, model_bytes
+from birdnn.printable import counted
 from birdnn.records import (
     BoundName,
     EngineAnswer,
@@ -206,12 +207,12 @@ def _own_answer(verdict: Verdict, seconds: float) -> EngineAnswer:
 def _reply_of_verdict(verdict: Verdict) -> Reply:
     match verdict:
         case Proved():
-            return Reply(answer="proved", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
+            return Reply(answer="proved", arithmetic=verdict.arithmetic, detail=counted(verdict.boxes, "box", "boxes"))
         case Violated():
             return Reply(answer="violated", arithmetic=verdict.arithmetic, witness=verdict.witness)
         # apart from other reasons: what ran out of time has not given up by itself
         case Unknown(reason="timeout"):
-            return Reply(answer="timeout", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
+            return Reply(answer="timeout", arithmetic=verdict.arithmetic, detail=counted(verdict.boxes, "box", "boxes"))
         case Unknown(reason="interrupted"):
             return Reply(answer="interrupted", arithmetic=verdict.arithmetic)
     return Reply(answer="unknown", arithmetic=verdict.arithmetic, detail=verdict.reason)

@@ -21,6 +21,7 @@ from birdnn.formats.suite import Entry, Suite, recognise_bundled
 from birdnn.formats.tensors import embed_external
 from birdnn.labels import property_of_values
 from birdnn.network import Network
+from birdnn.printable import counted
 from birdnn.reading import guarded_reader
 from birdnn.records import Replay, Units
 from birdnn.spec import NEAR, Property, Region, Scaling
@@ -244,5 +245,4 @@ def property_statement(prop: Property) -> str:
         if line.lstrip().startswith(";") and any(letter.isalpha() for letter in comment):
             return comment
     regions, unsafe = len(prop.regions), sum(len(region.unsafe) for region in prop.regions)
-    boxes = "1 input box" if regions == 1 else f"{regions} input boxes"
-    return f"{boxes}, {unsafe} unsafe output {'polytope' if unsafe == 1 else 'polytopes'}"
+    return f"{counted(regions, 'input box', 'input boxes')}, {counted(unsafe, 'unsafe output polytope')}"

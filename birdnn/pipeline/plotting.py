@@ -26,6 +26,7 @@ from birdnn.pipeline.planes import (
 )
 from birdnn.pipeline.reading import known_network
 from birdnn.pipeline.recognising import Known, recognise_properties
+from birdnn.printable import counted
 from birdnn.records import (
     AdvisoryMap,
     Decision,
@@ -113,7 +114,7 @@ class _Plotting:
             before.net.n_inputs,
             before.net.n_outputs,
         ):
-            sizes = f"{after.net.n_inputs} inputs and {after.net.n_outputs} outputs"
+            sizes = f"{counted(after.net.n_inputs, 'input')} and {counted(after.net.n_outputs, 'output')}"
             raise MismatchError(
                 f"{request.after} has {sizes}, {request.net} {before.net.n_inputs} and {before.net.n_outputs}: "
                 "only networks of the same size are drawn side by side"

@@ -10,6 +10,7 @@ import numpy as np
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.points import LARGEST, Point, Points, read_points
 from birdnn.pipeline.load import Loaded, scaling_of
+from birdnn.printable import counted
 from birdnn.reading import guarded_reader
 from birdnn.records import Decision, Units
 from birdnn.spec import Polytope, Property, Region, Row, Scaling
@@ -69,7 +70,7 @@ def load_points(path: Path, loaded: Loaded, decision: Decision, tolerance: float
 
 def points_statement(prop: Property) -> str:
     """One line that says what such a property is about."""
-    return f"the answer wished for at {len(prop.regions):,} {'point' if len(prop.regions) == 1 else 'points'}"
+    return f"the answer wished for at {counted(len(prop.regions), 'point')}"
 
 
 def _wished_answer(point: Point) -> object:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from birdnn.printable import csv_text, printable, readable
+from birdnn.printable import counted, csv_text, printable, readable
 from birdnn.records import CONTRADICTION, CampaignOutcome, CampaignRow, Figures
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
@@ -63,9 +63,8 @@ def bench_summary(outcome: CampaignOutcome) -> RenderableType:
     for name, said in _worth_saying(outcome):
         add_fact(facts, name, said)
     add_fact(facts, "rows", f"{outcome.ran} new, {outcome.kept} kept, in {outcome.table}")
-    threads = "1 thread" if outcome.threads == 1 else f"{outcome.threads} threads"
     measure = MEASURES.get(outcome.measure, MEASURES["cold"])
-    add_fact(facts, "seconds", f"{measure}; {outcome.jobs} at a time, {threads} each")
+    add_fact(facts, "seconds", f"{measure}; {outcome.jobs} at a time, {counted(outcome.threads, 'thread')} each")
     add_fact(facts, "options", outcome.options)
     add_notes(facts, outcome.notes)
     return Group(*parts, facts)

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from birdnn.printable import readable
+from birdnn.printable import counted, readable
 from birdnn.records import Apart, Became, CompareOutcome, Likeness, Matching, ProvedApart, Structure
 from birdnn.report.tables import add_fact, add_notes, duration_text, facts_grid, plain_table
 from birdnn.report.text import NARROW, STYLES
@@ -300,9 +300,9 @@ def _add_bounds(facts: Table, outcome: CompareOutcome) -> None:
         add_fact(facts, "found", told if outcome.apart else "no point at which they differ")
     # One method and one arithmetic for all places; what is spent is summed over them.
     for entry in outcome.proved_apart[:1]:
-        boxes = sum(each.boxes for each in outcome.proved_apart)
+        boxes = counted(sum(each.boxes for each in outcome.proved_apart), "box", "boxes")
         spent = duration_text(sum(each.seconds for each in outcome.proved_apart))
-        add_fact(facts, "proved at most", f"{entry.method}, {boxes:,} boxes, {spent}; {entry.arithmetic}")
+        add_fact(facts, "proved at most", f"{entry.method}, {boxes}, {spent}; {entry.arithmetic}")
         if not entry.complete:
             add_fact(facts, "", "not tight yet: --bound S gives it more time")
     if outcome.bound_note:

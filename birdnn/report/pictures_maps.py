@@ -24,7 +24,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Affine2D
 
 from birdnn.later import later
-from birdnn.printable import readable
+from birdnn.printable import counted, readable
 from birdnn.records import NO_CELL, AdvisoryMap, Decision, MapPanel, Mark, NamedInput
 from birdnn.report.drawing import INK, Drawing, group_thousands, picture_style
 from birdnn.report.words import percent
@@ -310,7 +310,7 @@ def _description(model: AdvisoryMap) -> str:
         told = ", ".join(
             f"{model.outputs[i]} {percent(share)}" for i, share in shares.items() if model.decision != "none"
         )
-        boxes = f"{panel.boxes.count:,} boxes of a proof" if panel.boxes is not None else ""
+        boxes = f"{counted(panel.boxes.count, 'box', 'boxes')} of a proof" if panel.boxes is not None else ""
         said = [part for part in (told or "nothing decided", _violation_count_text(model, panel), boxes) if part]
         panels.append(f"{panel.title or 'network'}: {'; '.join(said)}.")
     return readable(f"{_fixed_values_text(model)}. {' '.join(panels)}")

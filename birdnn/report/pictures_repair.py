@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from birdnn.printable import readable
+from birdnn.printable import counted, readable
 from birdnn.records import Guarantee, PropertyRepair, RepairOutcome, Tried, TriedResult
 from birdnn.report.drawing import INK, SOFT, Drawing, picture_style, plain_axes
 from birdnn.report.words import at_most_text, percent
@@ -47,7 +47,7 @@ def change_svg(report: RepairOutcome) -> str:
 def progress_picture(report: PropertyRepair) -> Drawing:
     """One column for each candidate, in order: what was found of each property, what it keeps, what it cost."""
     tried = report.tried
-    title = f"The course of the repair: {_count_text(len(tried), 'candidate')}, {report.wall_s:.4g} s in all"
+    title = f"The course of the repair: {counted(len(tried), 'candidate')}, {report.wall_s:.4g} s in all"
     names = [entry.name for entry in report.properties]
     with matplotlib.rc_context(picture_style()):
         matrix = 0.42 + 0.2 * max(1, len(names))
@@ -173,7 +173,7 @@ def _progress_description(report: PropertyRepair) -> str:
         share = entry.kept.decision_agreement
         same = "" if share is None else f"{percent(share)} same decision, "
         kept = f"{same}mean difference {entry.kept.mae:.2g}" if entry.kept.measured else "behaviour not measured"
-        boxes = f", {entry.boxes:,} boxes" if entry.boxes else ""
+        boxes = f", {counted(entry.boxes, 'box', 'boxes')}" if entry.boxes else ""
         return f"{number}. {entry.method}: {entry.result}, {kept}{boxes}, "
 
     parts = [f"{told(i, entry)}{entry.seconds:.3g} s." for i, entry in enumerate(report.tried, 1)]
@@ -189,7 +189,7 @@ def change_picture(report: RepairOutcome) -> Drawing:
     if len(names) > _MOST_BARS:
         names = [name for name in names if name in report.change][:_MOST_BARS]
     moved = [name for name in names if name in report.change]
-    title = f"What the repair changed: {_count_text(len(report.change), 'initialiser')} of {len(sizes)}"
+    title = f"What the repair changed: {counted(len(report.change), 'initialiser')} of {len(sizes)}"
     with matplotlib.rc_context(picture_style()):
         figure = Figure(figsize=(7.6, 1.5 + 0.24 * max(2, len(names))), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -233,7 +233,3 @@ def _draw_distances(axes: Axes, report: RepairOutcome, names: list[str]) -> None
     if drawn:
         _set_decades(axes.xaxis, lambda value: f"{value:g}")
         axes.legend(fontsize=6.5, frameon=False, loc="best")
-
-
-def _count_text(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

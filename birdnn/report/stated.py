@@ -8,7 +8,7 @@ from fractions import Fraction
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from birdnn.printable import readable
+from birdnn.printable import counted, readable
 from birdnn.records import ToldProperty
 from birdnn.report.tables import add_fact, add_notes, facts_grid
 from birdnn.report.words import Side, nearest_float, plain_number, rounded_range, unsafe_words
@@ -36,7 +36,7 @@ def property_summary(told: ToldProperty) -> RenderableType:
     facts = facts_grid()
     if (more := len(prop.regions) - _REGIONS) > 0:
         add_fact(facts, "more", f"{more:,} further regions")
-    add_fact(facts, "speaks about", f"{prop.n_inputs:,} inputs, {prop.n_outputs:,} outputs")
+    add_fact(facts, "speaks about", f"{counted(prop.n_inputs, 'input')}, {counted(prop.n_outputs, 'output')}")
     if prop.element == "float32":
         add_fact(facts, "over", "the network as executed in float32")
     add_fact(facts, "units", "raw, as the network's scaling says" if told.inputs else "")

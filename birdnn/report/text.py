@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from birdnn.printable import readable
+from birdnn.printable import counted, readable
 from birdnn.records import (
     ApplicableOutcome,
     CertificateFile,
@@ -146,7 +146,7 @@ def _reason_text(verdict: Verdict) -> str:
         case Violated():
             return replay_text(verdict.witness.replayed_by, verdict.witness.exactly)
         case Unknown():
-            still = f", {verdict.open_boxes:,} boxes open" if verdict.open_boxes else ""
+            still = f", {counted(verdict.open_boxes, 'box', 'boxes')} open" if verdict.open_boxes else ""
             tried = f": {verdict.tried}" if verdict.tried else ""
             return REASONS[verdict.reason] + still + tried
         case _:
@@ -251,7 +251,7 @@ def _drawdown_text(lost: Drawdowns) -> str:
     # Nothing measured is not "none": a property that no point satisfied has nothing to lose.
     if top is None:
         return "n/a: no point satisfied a property before" if entries else "not measured"
-    of = "1 property" if len(measured) == 1 else f"{len(measured)} properties"
+    of = counted(len(measured), "property", "properties")
     missing = ", ".join(entry.name for entry in entries if not entry.n)
     rest = f"; n/a for {missing}, which no point satisfied before" if missing else ""
     if not top.share:
@@ -265,9 +265,9 @@ def _change_text(change: Mapping[str, InitialiserChange], *, verbose: bool) -> s
         return "nothing"
     count, size = sum(c.count for c in change.values()), sum(c.size for c in change.values())
     name, largest = max(change.items(), key=lambda pair: pair[1].linf)
-    plural = "initialiser" if len(change) == 1 else "initialisers"
     where = f" ({name})" if verbose else ""
-    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {at_most_text(largest.linf)}{where}"
+    places = counted(len(change), "initialiser")
+    return f"{count:,} of {size:,} values in {places}, at most by {at_most_text(largest.linf)}{where}"
 
 
 def _add_time_spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
@@ -281,7 +281,7 @@ def _add_time_spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> N
     if outcome.request.method == "auto" and (verbose or outcome.result != "proved"):
         add_fact(grid, "stopped", outcome.stopped)
     parts = f"repair {duration_text(outcome.repair_s)}, proof {duration_text(outcome.verify_s)}"
-    rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
+    rounds = counted(outcome.rounds, "round")
     stages = f": {parts}, sampling {duration_text(outcome.sample_s)}; {rounds}" if verbose else ""
     add_fact(grid, "time", f"{duration_text(outcome.wall_s)}{stages}")
     _add_arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain, islice
 
 from birdnn.network import Network
+from birdnn.printable import counted
 from birdnn.records import Replay, Unknown, Unwatched, Violated, Watch
 from birdnn.spec import Property
 from birdnn.verify.bounding import make_bound
@@ -57,4 +58,4 @@ def _rounds_in_words(rounds: int, attacked: int, regions: int) -> str:
     each = "1 input region" if regions == 1 else f"each of {regions} input regions"
     if attacked < regions:
         each = f"{attacked} of {regions} input regions, those that bounds leave open"
-    return f"{rounds} {'round' if rounds == 1 else 'rounds'} of attack on {each}"
+    return f"{counted(rounds, 'round')} of attack on {each}"

@@ -62,12 +62,12 @@ def test_what_is_no_file_is_refused_in_words(given: object) -> None:
 
 def test_a_module_that_takes_something_else_than_the_property_says() -> None:
     """Nobody said the shape that torch complains about: the property did."""
-    with pytest.raises(birdnn.MismatchError, match=r"^property 'p' has 1 inputs, and a module.*_shape=\(\.\.\.\)"):
+    with pytest.raises(birdnn.MismatchError, match=r"^property 'p' has 1 input, and a module.*_shape=\(\.\.\.\)"):
         birdnn.verify(torch.nn.Linear(2, 1), birdnn.box_property("p", **HALF))
 
 
 def test_a_property_prints_in_a_line() -> None:
-    assert repr(birdnn.box_property("p", **HALF)) == "Property('p', 1 inputs, 1 outputs, 1 region)"
+    assert repr(birdnn.box_property("p", **HALF)) == "Property('p', 1 input, 1 output, 1 region)"
 
 
 def test_a_file_is_written_with_the_values_of_now_and_keeps_the_rest(file: Path, tmp_path: Path) -> None:

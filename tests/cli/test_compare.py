@@ -165,7 +165,7 @@ def test_networks_that_cannot_be_compared(call: Call, net: Path, tmp_path: Path)
     assert (result.status, result.out) == (4, "")
     assert "only networks with the same numbers of inputs and outputs can be compared" in words(result.err)
     two = linear(tmp_path / "two.onnx", [[1, 1], [0, 1]], [0, 0])
-    assert "has 1 outputs" in words(call("compare", net, two).err)
+    assert "has 1 output" in words(call("compare", net, two).err)
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     assert call("compare", net, tmp_path / "bad.onnx").status == 4
     assert call("compare", net).status == 2

@@ -34,7 +34,7 @@ def one(tmp_path: Path) -> Path:
     ("weight", "told"),
     [
         ([[1, 2, 3]], r"a\.onnx has 2 inputs, .*b\.onnx has 3; only networks with the same numbers"),
-        ([[1, 2], [3, 4]], r"a\.onnx has 1 outputs, .*b\.onnx has 2; only networks with the same numbers"),
+        ([[1, 2], [3, 4]], r"a\.onnx has 1 output, .*b\.onnx has 2; only networks with the same numbers"),
     ],
 )
 def test_other_inputs_or_outputs(one: Path, tmp_path: Path, weight: list[list[float]], told: str) -> None:

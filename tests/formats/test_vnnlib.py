@@ -313,9 +313,9 @@ def test_outputs_that_nothing_is_said_of_need_no_declaration() -> None:
     assert made.violated([0.0], [9.0, 9.0, 1.0, 9.0, 9.0])
     assert not made.violated([0.0], [0.0, 0.0, 1.5, 0.0, 0.0])
     for sizes in ((2, 5), (1, 4)):
-        with pytest.raises(MismatchError, match="speaks about 1 inputs and 5 outputs"):
+        with pytest.raises(MismatchError, match="speaks about 1 input and 5 outputs"):
             made.fitted(*sizes)
-    with pytest.raises(MismatchError, match="speaks about 1 inputs and 3 outputs"):
+    with pytest.raises(MismatchError, match="speaks about 1 input and 3 outputs"):
         replace(made, regions=prop("(<= Y_0 1)", n_outputs=3).regions, n_outputs=3, partial=False).fitted(1, 5)
 
 
