@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -135,3 +136,12 @@ def residual(tmp_path: Path) -> Path:
     path = tmp_path / "residual.onnx"
     path.write_bytes(model_bytes(graph))
     return path
+
+
+@pytest.fixture(autouse=True)
+def threads_of_torch() -> Iterator[None]:
+    """They belong to the process: a test that takes two would give them to all that follow."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)

@@ -97,21 +97,26 @@ def test_they_are_the_bounds_of_the_reference(op, alpha, seed, hidden, width, ro
 @pytest.mark.parametrize("record", [False, True])
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 def test_the_ascent_is_that_of_the_reference(op: str, alpha: float | None, record: bool) -> None:
-    """The same steps; where rounding decides the sign of one, few items differ. What is proved is left alone."""
-    equal, items = 0, 0
+    """The same steps; where rounding decides the sign of one, few items differ. What is proved is left alone.
+
+    Of steps whose bounds are equal one may be kept here and another there: processors round sums in their own order.
+    """
+    equal, chosen_alike, items = 0, 0, 0
     for seed in range(20):
         net = random_net(seed, (3, 9, 9, 9, 4), op, alpha)
         (_, theirs), (_, ours) = both(net, random_boxes(seed, 6, 3), 4, 6, "float32", record)
         still = ours.lower <= 0
         alike = (theirs.lower - ours.lower).abs() <= 1e-7 * (1 + theirs.lower.abs())
         assert not bool(((theirs.lower > 1e-6) & still & ~alike).any()), "the reference proves more"
+        equal, items = equal + int(alike[still].sum()), items + int(still.sum())
         if ours.choices is not None and theirs.choices is not None:
             apart = (ours.choices.multipliers - theirs.choices.multipliers).abs().amax(1)
             chosen = ours.choices.slopes.isnan() == theirs.choices.slopes.isnan()
             alike &= (apart < 1e-6) & chosen.all(1)
-        equal, items = equal + int(alike[still].sum()), items + int(still.sum())
+        chosen_alike += int(alike[still].sum())
     assert items > 50
-    assert equal >= 0.9 * items
+    assert equal >= 0.97 * items
+    assert chosen_alike >= 0.75 * items
 
 
 @pytest.mark.parametrize("make", [CrownBound, compiled])

@@ -104,7 +104,7 @@ def test_a_row_that_contradicts_itself_ends_in_status_6(
 
     told = {"verdict": CONTRADICTION, "note": "the independent checker rejects its certificate"}
     liar = replace(kinds.VERIFY, found=lambda report: {**kinds._verify_row(report), **told})
-    monkeypatch.setattr("birdnn.cli.benching.VERIFY", liar)
+    monkeypatch.setattr("birdnn.campaign.VERIFY", liar)
     target = tmp_path / "j.json"
     result = call("bench", instances, "--out", tmp_path / "t.csv", "--warm", "--json", target)
     assert (result.status, "the independent checker rejects" in result.err) == (6, True)

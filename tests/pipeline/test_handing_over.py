@@ -231,6 +231,8 @@ def test_the_certificate_names_the_network_as_it_is_called_in_the_end(tmp_path: 
 @pytest.mark.thorough
 def test_what_the_checker_rejects_is_not_called_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("birdnn.pipeline.certifying._checker_answer", lambda *args, **more: ("rejected", "planted"))
+    # a process beside this one knows nothing of what is planted here
+    monkeypatch.setattr("birdnn.pipeline.checking_beside.CheckBeside.accepted_line", lambda *args: None)
     outcome = repair_files(build(tmp_path, "Relu").request(), settings=FAST)
     assert outcome.attempt
     assert names(tmp_path / "out") == ["repair.json", "small.attempt.onnx", "small.certificate.json.gz"]
