@@ -35,6 +35,7 @@ from birdnn.pipeline.methods import front_of, stages, with_method
 from birdnn.pipeline.picturing import repair_pictures
 from birdnn.pipeline.preserving import Closeness, require_comparable, too_far_note
 from birdnn.pipeline.reading import read_case
+from birdnn.pipeline.room import rounding_room
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import survival_notes, survivors
 from birdnn.records import (
@@ -63,6 +64,7 @@ from birdnn.report.witnesses import verdict_remark
 from birdnn.sample import evaluate
 from birdnn.verify.remote import helpers_at
 from birdnn.verify.search import varies_in_many
+from birdnn.verify.settings import SearchSettings
 from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
@@ -302,6 +304,7 @@ class _Repair:
             domain=self.case.corners,
             decision=self.case.decision,
             resample=self._make_hunter(self.clock.over, regions * max(1, regions // _HUNTED)),
+            room=rounding_room(self.case.loaded.net, SearchSettings(semantics=self.case.semantics, device=self.device)),
             rule_told=self.case.rule_by in ("option", "suite"),
             max_change=self.request.max_change,
             max_difference=math.inf if self.request.max_difference is None else self.request.max_difference,

@@ -20,6 +20,7 @@ from birdnn.spec import Region
 
 _EVIDENCE_POINTS = 2048
 _COMPARED_POINTS = 1 << 16
+_ROOM = 4.0  # of the margin that a proof needs at least
 _FULL = 16  # goals
 _NEAR = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Of a region's widths: boxes around counterexamples."""
@@ -57,7 +58,10 @@ def aims_of(
         found = []
         for region in goal.prop.regions:
             require_time(task.over)
-            found.append(Aim.of(goal, region, teacher, share=share, samples=each, generator=generator))
+            aim = Aim.of(goal, region, teacher, share=share, samples=each, generator=generator)
+            # what is asked for has to be provable, and half of it is handed out
+            aim.margin = max(aim.margin, _ROOM * task.room(region))
+            found.append(aim)
         return found
 
     return [aim for goal in task.goals for aim in of(goal)]

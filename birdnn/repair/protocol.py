@@ -21,6 +21,11 @@ Resample: TypeAlias = Callable[[Network, Region, torch.Generator, bool], Tensor]
 """Inputs of a region that are close to unsafe for a network, (m, inputs) float32; the flag asks for thorough effort."""
 
 
+def no_room(region: Region) -> float:
+    """Where a proof loses nothing."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
     """A property and its part in a repair.
@@ -49,6 +54,7 @@ class RepairTask:
         decision: which output decides.
         rule_told: the user or a suite says so; otherwise it is a guess, and what rests on it must hold by either rule.
         resample: finds inputs close to unsafe.
+        room: by how much a proof in a region falls short of the margin there, however much effort it makes.
         max_change: how far a layer may move, as a share of its size, see `Trained.reach`; every method keeps to it.
         max_difference: how far an output may be from the original's, anywhere in the domain, network units. A proof
             decides; a method may use it to come closer, as the linear program does.
@@ -63,6 +69,7 @@ class RepairTask:
     domain: tuple[Tensor, Tensor] | None
     decision: Decision
     resample: Resample
+    room: Callable[[Region], float] = no_room
     rule_told: bool = True
     max_change: float = math.inf
     max_difference: float = math.inf

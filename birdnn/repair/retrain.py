@@ -23,7 +23,7 @@ from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Decision, Pairing, Progress, Tied, Watch
 from birdnn.records.limits import OutOfTime, Over, require_time
-from birdnn.repair.aims import Aim
+from birdnn.repair.aims import Aim, Demand
 from birdnn.repair.hunting import (
     aims_of,
     behaviour_difference,
@@ -346,14 +346,18 @@ class Retrain:
             constant, least = tie_demands(_flat_ties(self.tied), self.layer, len(self.trained))
             rows.append(constant)
             wanted.append(least)
+        asked: list[Demand] = []
         for aim in self.aims:
             require_time(self._over)
             points = aim.hardest(self.settings.constraints, student, self.generator)
-            for demand in aim.demands(points, student, self.teacher, self.settings.pairing):
-                jacobian = self.trained.rows(self.change, demand.x, demand.direction[:, None]).double()
-                rows.append(jacobian)
-                # linearised here, for a change that is counted from the original
-                wanted.append(demand.missing.double() + jacobian @ self.change)
+            asked += aim.demands(points, student, self.teacher, self.settings.pairing)
+        if asked:
+            # together: hundreds of regions ask for a point each
+            x, direction = (torch.cat([getattr(demand, of) for demand in asked]) for of in ("x", "direction"))
+            jacobian = self.trained.rows(self.change, x, direction[:, None]).double()
+            rows.append(jacobian)
+            # linearised here, for a change that is counted from the original
+            wanted.append(torch.cat([demand.missing for demand in asked]).double() + jacobian @ self.change)
         if not rows:
             return
         towards = self._solver.solve(torch.cat(rows), torch.cat(wanted)) - self.change
