@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from birdnn.cli.began import BEGAN
+from birdnn.cli.cores import SINCE, count_ticks
 from birdnn.cli.loading import without_garbage_collection
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.heap import keep_freed_memory
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     means violated.
     """
     BEGAN.set(time.monotonic())
+    SINCE.set(count_ticks())
     keep_freed_memory()
     try:
         with without_garbage_collection():

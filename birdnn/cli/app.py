@@ -5,7 +5,6 @@ Nothing here or in the command modules imports torch before a command runs: help
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from birdnn.cli.bench import bench
 from birdnn.cli.check import check
 from birdnn.cli.compare import compare
 from birdnn.cli.config import NAME, USED, options_from_file
+from birdnn.cli.cores import spare_busy_cores
 from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG, complain
@@ -117,21 +117,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit()
 
 
-def _spare_busy_cores() -> None:
-    """Threads for idle cores only, where more than half are busy and the user has not said how many.
-
-    Threads that share a core with other work wait for each other at every small product: twenty times as long.
-    """
-    try:
-        idle = (cores := os.cpu_count() or 1) - os.getloadavg()[0]
-        ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    except (AttributeError, OSError):  # not every system tells
-        return
-    if idle <= cores / 2:
-        # torch, which is not loaded yet, reads this once
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(int(idle), ours))))
-
-
 @app.callback(help=HELP)
 def _root(
     context: typer.Context,
@@ -152,7 +137,7 @@ def _root(
     ] = None,
 ) -> None:
     DEBUG.set(debug)
-    _spare_busy_cores()
+    spare_busy_cores()
     _apply_configuration(context, config)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from birdnn.cli import app
 from birdnn.cli.options import SUITES
 from birdnn.cli.terminal import FILE_WIDTH, console
 from birdnn.errors import BirdnnError, DisagreementError
@@ -34,36 +32,6 @@ def test_help_teaches_and_loads_nothing_heavy() -> None:
         assert word in done.stdout
     # status 6 has two meanings
     assert "6  two engines disagree, or a sample violates what was proved" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("load", "ours", "said", "threads"),
-    [
-        (0.3, 8, None, None),
-        (3.9, 8, None, None),
-        (5.5, 8, None, "2"),
-        (4.0, 3, None, "3"),
-        (11.0, 8, None, "1"),
-        (11.0, 8, "5", "5"),
-    ],
-)
-def test_busy_cores_are_spared(
-    monkeypatch: pytest.MonkeyPatch, load: float, ours: int, said: str | None, threads: str | None
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(ours)), raising=False)
-    environment = {} if said is None else {"OMP_NUM_THREADS": said}
-    monkeypatch.setattr(os, "environ", environment)
-    app._spare_busy_cores()
-    assert environment.get("OMP_NUM_THREADS") == threads
-
-
-def test_systems_that_do_not_tell_their_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "getloadavg")
-    monkeypatch.setattr(os, "environ", {})
-    app._spare_busy_cores()
-    assert not os.environ
 
 
 def test_version() -> None:
