@@ -14,6 +14,7 @@ command's table for that command; what the command line says comes first. Files 
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -142,7 +143,10 @@ def _value_as_typed(path: Path, parameter: Parameter, value: Any) -> Any:
     values = value if isinstance(value, list) else [value]
     told = str(parameter.metavar or "")
     if told in _FILES:
-        values = [_from_folder(path.parent, str(each), named=bool(parameter.multiple)) for each in values]
+        values = [
+            _from_folder(path.parent, str(each), named=parameter.name == "net" and bool(parameter.multiple))
+            for each in values
+        ]
     elif any(word in told for word in (*_FILES, "TOML")):  # or something else than a file
         values = [str(there) if (there := path.parent / str(each)).is_file() else each for each in values]
     if not _takes_value(parameter, value):
@@ -158,8 +162,11 @@ def _from_folder(folder: Path, said: str, *, named: bool) -> str:
 
 def _fits(path: Path, parameter: Parameter, value: Any) -> bool:
     """Is what a file says for all commands meant for this one? ``keep`` is a property here and a folder there."""
-    folder = parameter.metavar == "DIR" and isinstance(value, str)
-    return _takes_value(parameter, value) and not (folder and (path.parent / value).is_file())
+    if parameter.metavar == "DIR" and isinstance(value, str):
+        place = path.parent / value
+        if place.is_file() or (glob.has_magic(value) and not place.is_dir()):
+            return False
+    return _takes_value(parameter, value)
 
 
 def _takes_value(parameter: Parameter, value: Any) -> bool:

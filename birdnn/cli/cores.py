@@ -45,7 +45,7 @@ def busy_cores() -> float:
     earlier command has done. Otherwise on the mean of the last minute.
 
     Raises:
-        AttributeError, OSError: the system does not tell.
+        AttributeError, OSError, ValueError: the system does not tell.
     """
     cores, before, now = os.cpu_count() or 1, SINCE.get(), count_ticks()
     if before is None or now is None or (every := now.every - before.every) < _FEW_TICKS:
@@ -63,7 +63,7 @@ def spare_busy_cores() -> None:
     try:
         idle = (cores := os.cpu_count() or 1) - busy_cores()
         ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    except (AttributeError, OSError):  # not every system tells
+    except (AttributeError, OSError, ValueError):  # not every system tells
         return
     if idle <= cores / 2:
         # torch, which is not loaded yet, reads this once

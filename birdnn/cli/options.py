@@ -216,6 +216,7 @@ Certificate = Annotated[
 
 _FLAGS = {
     "as_name": "--as",
+    "as_many": "--as-many-as-possible",
     "props": "--prop",
     "timeout_s": "--timeout",
     "crosscheck_timeout_s": "--crosscheck-timeout",

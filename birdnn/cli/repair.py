@@ -157,7 +157,7 @@ class RepairOptions:
         Prefer,
         typer.Option(
             "--prefer",
-            help="What decides between auto's proved candidates: decisions that are kept, or outputs that are close. ",
+            help="What decides between auto's proved candidates: decisions that are kept, or outputs that are close.",
         ),
     ] = _DEFAULT.prefer
     optimiser: Annotated[

@@ -525,6 +525,8 @@ class _Repair:
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> PropertyRepair:
         case, spent, found = self.case, self.clock.spent, self.candidates
         original, before = case.loaded.net, {name: answer.guarantee for name, answer in self.before.items()}
+        # before pictures: what they take, and who stops them, is no part of what was decided
+        wall_s, interrupted, late = self.clock.wall_s(), self.watch.stopped(), self.clock.left_s() <= 0
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
         kept = measured or Measured.nothing()
@@ -566,11 +568,11 @@ class _Repair:
             repair_s=spent.get("repair", 0.0),
             verify_s=spent.get("verify", 0.0),
             sample_s=spent.get("sample", 0.0),
-            wall_s=self.clock.wall_s(),
+            wall_s=wall_s,
             versions=versions(),
             machine=machine(self.device),
-            interrupted=self.watch.stopped(),
-            timed_out=self.clock.left_s() <= 0 and result != "proved",
+            interrupted=interrupted,
+            timed_out=late and result != "proved",
             notes=(*self._notes(best), *(() if report is None else self.replaced)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,

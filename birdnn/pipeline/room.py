@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -27,13 +28,13 @@ def rounding_room(net: Network, settings: SearchSettings) -> Callable[[Region], 
     """
     if settings.semantics == "real":
         return lambda region: 0.0
-    bound, exact = make_bound(net, settings), net.copy().double()
+    made = cache(lambda: (make_bound(net, settings), net.copy().double()))  # where there is a point
 
     def room(region: Region) -> float:
         rows = tuple(Polytope(rows=(row,), n_outputs=p.n_outputs) for p in region.unsafe for row in p.rows)
         if not rows or not region.is_point:
             return 0.0
-        point = region.lower[None]
+        (bound, exact), point = made(), region.lower[None]
         question = Question.of(rows, net.n_outputs, bound.device)
         boxes = Boxes(point.to(bound.device), point.to(bound.device))
         opened = torch.ones(1, len(rows), dtype=torch.bool, device=bound.device)
@@ -42,6 +43,7 @@ def rounding_room(net: Network, settings: SearchSettings) -> Callable[[Region], 
             y = exact(point)[0]
         margins = torch.stack([row.a[0] @ y - row.b[0] for row in rows])
         lost = float((margins[found.polytope.cpu()] - found.lower.cpu()).amax())
+        # where bounds say nothing no margin is enough, and none is asked for
         return max(lost, 0.0) if math.isfinite(lost) else 0.0
 
     return room

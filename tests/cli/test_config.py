@@ -50,6 +50,9 @@ def test_networks_with_names_are_too(demo: Path) -> None:
     found = options_from_file(Path("safety/mine.toml"), typer.main.get_command(app))
     assert found["verify"]["net"] == ["f=safety/demo.onnx", "g=safety/demo.onnx"]
     assert found["check"]["net"] == ["safety/demo.onnx"]
+    Path("safety/mine.toml").write_text('prop = ["eps=1/*.vnnlib"]\n')
+    found = options_from_file(Path("safety/mine.toml"), typer.main.get_command(app))
+    assert found["verify"]["prop"] == ["safety/eps=1/*.vnnlib"], "a folder may be called so, and a property has no name"
 
 
 def test_a_word_that_is_a_file_here_and_a_folder_there_is_each_where_it_fits(demo: Path) -> None:
@@ -58,6 +61,8 @@ def test_a_word_that_is_a_file_here_and_a_folder_there_is_each_where_it_fits(dem
     found = options_from_file(Path("birdnn.toml"), typer.main.get_command(app))
     assert found["repair"]["keep"] == ["prop_1.vnnlib"]
     assert "keep" not in found["bench"]
+    Path("birdnn.toml").write_text('keep = "*.vnnlib"\n')
+    assert "keep" not in options_from_file(Path("birdnn.toml"), typer.main.get_command(app))["bench"]
     Path("birdnn.toml").write_text('keep = "kept"\n')
     assert options_from_file(Path("birdnn.toml"), typer.main.get_command(app))["bench"]["keep"] == "kept"
 

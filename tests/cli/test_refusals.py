@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import birdnn
 from birdnn.api import asking
+from birdnn.cli.app import app
 from birdnn.cli.compare import CompareOptions
+from birdnn.cli.config import _leaf_commands
 from birdnn.cli.estimate import EstimateOptions
 from birdnn.cli.falsify import FalsifyOptions
 from birdnn.cli.fetch import FetchOptions
@@ -158,6 +161,16 @@ def test_every_rule_is_about_options_that_there_are() -> None:
         known = {name for entry in fields(COMMANDS[command][0]) for name in (entry.name, recorded_name(entry.name))}
         for rule in rules:
             assert known >= set(rule.options)
+
+
+def test_every_rule_names_options_as_they_are_typed() -> None:
+    """``--as-many`` was refused, which is called ``--as-many-as-possible``."""
+    leaves = dict(_leaf_commands(typer.main.get_command(app)))
+    places = {"rule": "property make", "relate": "property relate", "plot": "plot map"}
+    for command, rules in RULES.items():
+        typed = {word for parameter in leaves[places.get(command, command)].params for word in parameter.opts}
+        for rule in rules:
+            assert {flag_of_option(name) for name in rule.options} <= typed
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,20 @@ def test_stopping_keeps_the_attempt_on_disk_and_says_so(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".draft*"))
 
 
+def test_who_stops_the_drawing_did_not_stop_the_repair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was decided before is no less decided, and no time limit ended it."""
+    watch, right = Stopper(), repairing.repair_pictures
+    monkeypatch.setattr(Stopper, "update", lambda self, news: None)
+
+    def drawn(*asked: object) -> object:
+        watch.asked = True
+        return right(*asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(repairing, "repair_pictures", drawn)
+    outcome = repair_files(build(tmp_path, "Relu").request(), watch=watch, settings=FAST)
+    assert (outcome.result, outcome.interrupted, watch.asked) == ("proved", False, True)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError, MismatchError])
 @pytest.mark.parametrize("rounds", [1, 2])
