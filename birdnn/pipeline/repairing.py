@@ -39,10 +39,12 @@ from birdnn.pipeline.room import rounding_room
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import survival_notes, survivors
 from birdnn.records import (
+    AdvisoryMap,
     CaseFiles,
     CertificateFile,
     EngineAnswer,
     Guarantee,
+    MarginLine,
     PacBound,
     Preservation,
     Progress,
@@ -519,6 +521,10 @@ class _Repair:
         )
         return (*said, *rounded, *self.late)
 
+    def _pictures(self, best: Attempt) -> tuple[tuple[AdvisoryMap, ...], tuple[MarginLine, ...]]:
+        drawing = self.clock.stage(self.settings.shares.drawing)
+        return repair_pictures(self.case, best, self.witnesses, drawing.over)
+
     def _found(self) -> Found:
         return Found(before=self.before, witnesses=self.witnesses, sampled=self.sampled, engines=self.engines)
 
@@ -530,8 +536,7 @@ class _Repair:
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
         kept = measured or Measured.nothing()
-        drawing = self.clock.stage(self.settings.shares.drawing)
-        maps, lines = ((), ()) if best is None else repair_pictures(case, best, self.witnesses, drawing.over)
+        maps, lines = ((), ()) if best is None else self._pictures(best)
         inputs, outputs = scaled_quantities(case.loaded)
         outcome = PropertyRepair(
             result=result,
