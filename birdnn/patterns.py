@@ -40,6 +40,11 @@ def named_network(text: str) -> tuple[str, Path]:
     return "", Path(text)
 
 
+def network_word(name: str, path: Path) -> str:
+    """How a network is said that `named_network` reads: ``NAME=FILE``, or the file where it has no name."""
+    return f"{name}={path}" if name else str(path)
+
+
 def named_networks(text: str) -> list[tuple[str, Path]]:
     """The same, or VNN-COMP's list of several: ``[('f', 'A.onnx'), ('g', 'B.onnx')]``.
 

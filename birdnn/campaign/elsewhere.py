@@ -15,7 +15,7 @@ from pathlib import Path
 from birdnn.campaign.children import PROGRAM, Child, Ending, Limits
 from birdnn.formats.suite import BUNDLED
 from birdnn.machines import Cluster, Lost
-from birdnn.patterns import named_network
+from birdnn.patterns import named_network, network_word
 from birdnn.pipeline.facts import machine
 
 _LOSSES = 3  # of one instance, before its row says so
@@ -113,11 +113,11 @@ def run_errand(errand: Errand) -> Result:
             for option, word in pairwise(("", *errand.words))
         ]
         for at, data in errand.files.items():
-            before, path = _split_word(words[at - 1], words[at])
+            name, path = _split_word(words[at - 1], words[at])
             place = Path(scratch) / "in" / str(at) / path.name  # a property is told by the name of its file
             place.parent.mkdir(parents=True)
             place.write_bytes(data)
-            words[at] = before + str(place)
+            words[at] = network_word(name, place)
         # in a process of its own here, too: a limit can kill that, and Ray's worker goes on
         with Child(errand.program or PROGRAM, words, {"OMP_NUM_THREADS": str(errand.threads)}) as child:
             ending = child.wait(limits, lambda: False)  # who stops it raises KeyboardInterrupt here
@@ -145,6 +145,5 @@ def _named_files(words: Sequence[str]) -> dict[int, bytes]:
 
 
 def _split_word(option: str, word: str) -> tuple[str, Path]:
-    """What stands before a path, and the path: ``--net`` may say ``NAME=FILE``."""
-    name, path = named_network(word) if option == "--net" else ("", Path(word))
-    return (f"{name}=" if name else ""), path
+    """The name before a path, and the path: ``--net`` may say ``NAME=FILE``."""
+    return named_network(word) if option == "--net" else ("", Path(word))

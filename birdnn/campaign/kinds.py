@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from birdnn.campaign.children import Ending
 from birdnn.campaign.instances import Instance, bare_names
+from birdnn.patterns import network_word
 from birdnn.records import CONTRADICTION
 
 KindName = Literal["verify", "repair"]
@@ -61,8 +62,7 @@ class Kind:
 
 
 def _net_words(instance: Instance) -> list[str]:
-    named = [f"{name}={path}" if name else str(path) for name, path in instance.nets]
-    return [word for said in named for word in ("--net", said)]
+    return [word for net in instance.nets for word in ("--net", network_word(*net))]
 
 
 def _verify_words(instance: Instance, folder: Path) -> list[str]:

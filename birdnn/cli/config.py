@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from birdnn.errors import FormatError
-from birdnn.patterns import named_network
+from birdnn.patterns import named_network, network_word
 
 NAME = "birdnn.toml"
 MAX_BYTES = 1 << 20
@@ -157,7 +157,7 @@ def _value_as_typed(path: Path, parameter: Parameter, value: Any) -> Any:
 def _from_folder(folder: Path, said: str, *, named: bool) -> str:
     """A file as seen from here; one of several networks has its name before it, `NAME=FILE`."""
     name, file = named_network(said) if named and not (folder / said).exists() else ("", Path(said))
-    return f"{name}={folder / file}" if name else str(folder / file)
+    return network_word(name, folder / file)
 
 
 def _fits(path: Path, parameter: Parameter, value: Any) -> bool:

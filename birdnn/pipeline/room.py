@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import torch
 
 from birdnn.bounds.protocol import Question
-from birdnn.boxes import Boxes
 from birdnn.network import Network
 from birdnn.spec import Polytope, Region
-from birdnn.verify.bounding import make_bound
+from birdnn.verify.bounding import make_bound, root_of
 from birdnn.verify.settings import SearchSettings
 
 
@@ -34,14 +34,14 @@ def rounding_room(net: Network, settings: SearchSettings) -> Callable[[Region], 
         rows = tuple(Polytope(rows=(row,), n_outputs=p.n_outputs) for p in region.unsafe for row in p.rows)
         if not rows or not region.is_point:
             return 0.0
-        (bound, exact), point = made(), region.lower[None]
+        bound, exact = made()
+        # row by row: of several together a bound combines as it likes
+        work = root_of(bound, replace(region, unsafe=rows))
         question = Question.of(rows, net.n_outputs, bound.device)
-        boxes = Boxes(point.to(bound.device), point.to(bound.device))
-        opened = torch.ones(1, len(rows), dtype=torch.bool, device=bound.device)
-        found = bound.bound(question, boxes, opened, bound.root(1))
+        found = bound.bound(question, work.boxes, work.opened, work.inherited)
         with torch.no_grad():
-            y = exact(point)[0]
-        margins = torch.stack([row.a[0] @ y - row.b[0] for row in rows])
+            y = exact(region.lower[None])
+        margins = torch.cat([row.margin(y) for row in rows])
         lost = float((margins[found.polytope.cpu()] - found.lower.cpu()).amax())
         # where bounds say nothing no margin is enough, and none is asked for
         return max(lost, 0.0) if math.isfinite(lost) else 0.0
