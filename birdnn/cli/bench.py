@@ -10,7 +10,7 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command
-from birdnn.cli.options import PICTURES, Device, Json, Quiet, Seed, command_line, without_idle
+from birdnn.cli.options import PICTURES, Device, Json, Quiet, Seed, command_line
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
@@ -147,7 +147,6 @@ def bench(options: BenchOptions) -> int:
     unusable says so, and the campaign goes on. Status 0 means that every instance has a result, 6 that one contradicts
     a known verdict, another table or itself (a row "disagreement": engines, or prover and checker, do not agree).
     """
-    options = without_idle(options, *(["warm"] if options.as_repairs else ["keep", "method"]))
     _require_sense(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.campaign import REPAIR, VERIFY, Campaign, campaign_files
@@ -203,14 +202,7 @@ def _campaign_fields(options: BenchOptions) -> dict[str, Any]:
 
 
 def _require_sense(options: BenchOptions) -> None:
-    """Refuse options that would change nothing, and places of an unknown kind."""
-    if options.as_repairs and options.warm:
-        raise typer.BadParameter("repairs run in a process each", param_hint="--warm")
-    if options.ray is not None and options.warm:
-        raise typer.BadParameter("is for processes of this machine", param_hint="--warm")
-    for name, said in (("--keep", options.keep is not None), ("--method", options.method != METHODS[0])):
-        if said and not options.as_repairs:
-            raise typer.BadParameter("is an option of --repair", param_hint=name)
+    """Refuse places of an unknown kind, and what processes would refuse."""
     for path, kinds in ((options.plot, PICTURES), (options.summary, SUMMARIES)):
         if path is not None and path.suffix.lower() not in kinds:
             raise OutputError(str(path), f"is written as {' or '.join(kinds)}; name such a file")

@@ -21,7 +21,6 @@ from birdnn.cli.options import (
     Timeout,
     defaults_of,
     request_of,
-    require_each_counts,
     require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -93,7 +92,6 @@ def compare(options: CompareOptions) -> int:
     search finds, and where; a proved bound of the difference; what differs in the parameters; which properties are
     lost or gained. A is the network before, B the one after. Status 0 whatever is found.
     """
-    require_each_counts("compare", options)
     require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.comparing import finish_compare

@@ -21,7 +21,6 @@ from birdnn.cli.options import (
     Suite,
     defaults_of,
     request_of,
-    require_each_counts,
     require_input_files,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -95,7 +94,6 @@ def estimate(options: EstimateOptions) -> int:
     """
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
-    require_each_counts("estimate", options)
     require_input_files(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_estimate

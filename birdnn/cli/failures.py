@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from birdnn.cli.options import FROM_FILE, SAID, require_in_range
+from birdnn.cli.options import FROM_FILE, SAID, only_what_counts, require_in_range
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.patterns import matching_files
@@ -40,11 +40,15 @@ def report_interrupted(more: str = "") -> int:
     return INTERRUPTED
 
 
-def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
+def command(options: type[Options], recorded: str = "") -> Callable[[Callable[[Options], int]], Callable[..., None]]:
     """Make a command of a function that takes a frozen dataclass of its options and returns its exit status.
 
     The dataclass's fields become the command line's options; errors become messages and exit statuses. Where it says
     ``PANELS``, title -> names of fields, help shows these together.
+
+    Args:
+        options: the dataclass.
+        recorded: what records call the command, where that is not the function's name: whose ranges and rules hold.
     """
     panels = {name: title for title, names in getattr(options, "PANELS", {}).items() for name in names}
     hints = {
@@ -78,8 +82,9 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
             FROM_FILE.set(frozenset(name for name, source in sources.items() if source == "DEFAULT_MAP"))
             SAID.set(frozenset(name for name, source in sources.items() if source not in ("", "DEFAULT")))
             # out here a wrong use is an error of click, which prints the usage and leaves with status 2
-            require_in_range(body.__name__, values)
-            raise typer.Exit(_status_of_run(lambda: body(options(**_expand_patterns(values)))))
+            name = recorded or body.__name__
+            require_in_range(name, values)
+            raise typer.Exit(_status_of_run(lambda: body(only_what_counts(name, options(**_expand_patterns(values))))))
 
         run.__name__, run.__doc__ = body.__name__, _join_paragraphs(body.__doc__ or "")
         run.__annotations__ = hints

@@ -23,25 +23,22 @@ from birdnn.cli.options import (
     Suite,
     defaults_of,
     request_of,
-    require_each_counts,
     require_input_files,
     require_picture,
-    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.records import AskedDevice, BlockLocalizeRequest, Form, LocalizeRequest
 
 _DEFAULT = defaults_of(LocalizeRequest)
 
-_OF_BLOCKS = "data", "block", "formula", "radius", "examples", "device"
-"""Options that count only with ``--blocks``."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalizeOptions:
     """What the command line says."""
 
-    PANELS: ClassVar[Mapping[str, Sequence[str]]] = {"With --blocks": _OF_BLOCKS}
+    PANELS: ClassVar[Mapping[str, Sequence[str]]] = {
+        "With --blocks": ("data", "block", "formula", "radius", "examples", "device")
+    }
 
     net: Net
     prop: Annotated[
@@ -97,15 +94,14 @@ def localize(options: LocalizeOptions) -> int:
     What its channels do on both kinds is told besides. Parts without convolutions are listed and not judged.
     """
     if options.blocks:
-        return _localize_blocks(without_idle(options, "prop", "suite", "as_name"))
-    return localize_neurons(without_idle(options, *_OF_BLOCKS))
+        return _localize_blocks(options)
+    return localize_neurons(options)
 
 
 def localize_neurons(options: LocalizeOptions) -> int:
     """The command on its options; `birdnn plot responsibility` is the same with a picture that has to be."""
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
-    require_each_counts("localize", options)
     if options.picture is not None:
         require_picture(options.picture)
     require_input_files(options)
@@ -124,7 +120,6 @@ def _localize_blocks(options: LocalizeOptions) -> int:
     """``--blocks``."""
     if options.data is None:
         raise typer.BadParameter("say what the network gets wrong: --data FILE.npz", param_hint="--data")
-    require_each_counts("localize", options)
     if options.picture is not None:
         require_picture(options.picture)
     require_input_files(options)

@@ -18,7 +18,7 @@ from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
 from birdnn.patterns import named_network
 from birdnn.records import AskedDevice, Units
-from birdnn.records.options import first_objection, rule_in_words
+from birdnn.records.options import first_objection, idle_options, rule_in_words
 from birdnn.records.ranges import out_of_range
 
 Options = TypeVar("Options", bound=Any)
@@ -217,6 +217,7 @@ Certificate = Annotated[
 _FLAGS = {
     "as_name": "--as",
     "as_many": "--as-many-as-possible",
+    "as_repairs": "--repair",
     "props": "--prop",
     "timeout_s": "--timeout",
     "crosscheck_timeout_s": "--crosscheck-timeout",
@@ -251,23 +252,22 @@ def require_in_range(command: str, said: Mapping[str, Any]) -> None:
         raise typer.BadParameter(f"{found[1]}, not {named[found[0]]:g}", param_hint=flag_of_option(found[0]))
 
 
-def require_each_counts(command: str, options: object) -> None:
-    """Refuse an option that was said and would change nothing beside the others, as the Python call does.
+def only_what_counts(command: str, options: Options) -> Options:
+    """The options without those that would change nothing beside the others; who said such a one is told.
 
-    What `birdnn.toml` says holds for each call in its folder, and is not refused in those where it does not count.
+    What `birdnn.toml` says holds for each call in its folder, and is passed over in those where it does not count.
 
     Raises:
-        typer.BadParameter: there is one.
+        typer.BadParameter: the command line says one, which the Python call refuses as well.
     """
-    said = {
-        recorded_name(entry.name): getattr(options, entry.name)
-        for entry in fields(options)  # type: ignore[arg-type]
-        if entry.name in SAID.get()
-    }
-    found = first_objection(command, said, {recorded_name(field) for field in FROM_FILE.get()})
+    values = {recorded_name(name): getattr(options, name) for name in SAID.get()}
+    idle = idle_options(command, values, {recorded_name(name) for name in FROM_FILE.get()})
+    found = first_objection(command, {name: value for name, value in values.items() if name not in idle})
     if found is not None:
         told = rule_in_words(found[1], lambda name, value: f"{flag_of_option(name)} {value}".rstrip())
         raise typer.BadParameter(told, param_hint=flag_of_option(found[0]))
+    unsaid = {entry.name: entry.default for entry in fields(options) if recorded_name(entry.name) in idle}
+    return replace(options, **unsaid)
 
 
 def defaults_of(record: type) -> Any:
@@ -292,12 +292,6 @@ def request_of(record: type[Options], options: object, **more: object) -> Option
         if name in known and value is not None:
             found[name] = tuple(value) if isinstance(value, list) else value
     return record(**found | more)  # type: ignore[no-any-return]
-
-
-def without_idle(options: Options, *names: str) -> Options:
-    """The options without those of ``names`` that `birdnn.toml` says: in this call they would change nothing."""
-    idle = {entry.name: entry.default for entry in fields(options) if entry.name in {*names} & FROM_FILE.get()}
-    return replace(options, **idle)
 
 
 def require_picture(out: Path) -> None:

@@ -13,7 +13,6 @@ from birdnn.cli.failures import command
 from birdnn.cli.help import Command, Group
 from birdnn.cli.localize import LocalizeOptions, localize_neurons
 from birdnn.cli.options import (
-    FROM_FILE,
     TO_READ,
     AsName,
     Json,
@@ -25,10 +24,8 @@ from birdnn.cli.options import (
     Suite,
     defaults_of,
     request_of,
-    require_each_counts,
     require_input_files,
     require_picture,
-    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.records import AskedView, Form, Geometry, LocalizeRequest, PlotRequest
@@ -115,7 +112,7 @@ class MapOptions:
     quiet: Quiet = False
 
 
-@command(MapOptions)
+@command(MapOptions, "plot")
 def plot_map(options: MapOptions) -> int:
     """Advisory map: what networks decide over two inputs.
 
@@ -123,11 +120,6 @@ def plot_map(options: MapOptions) -> int:
     proof are drawn. ACAS Xu is seen from above, in feet. Before and after stand side by side with --after. What is
     hatched was evaluated in float32 at the middles of cells: a picture proves nothing.
     """
-    require_each_counts("plot", options)
-    if options.certificate is not None and options.prove is not None:
-        options = without_idle(options, "prove" if "prove" in FROM_FILE.get() else "certificate")
-    if options.certificate is not None and options.prove is not None:
-        raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
     ranges = _parse_range(options.x_range, "--x-range"), _parse_range(options.y_range, "--y-range")
 
     require_input_files(options)
@@ -169,14 +161,13 @@ class LineOptions:
     quiet: Quiet = False
 
 
-@command(LineOptions)
+@command(LineOptions, "plot")
 def plot_line(options: LineOptions) -> int:
     """The margin of a property along a line between two inputs.
 
     By default the line runs from the middle of the region through a counterexample and on to either side. Zero is
     marked; below it the property is violated, inside the shaded input region.
     """
-    require_each_counts("plot", options)
     if (options.start is None) != (options.end is None):
         raise typer.BadParameter("a line has two ends: give both --from and --to", param_hint="--from")
     if options.start is not None and (options.along is not None or options.at):
@@ -223,7 +214,7 @@ class ResponsibilityOptions:
     quiet: Quiet = False
 
 
-@command(ResponsibilityOptions)
+@command(ResponsibilityOptions, "localize")
 def plot_responsibility(options: ResponsibilityOptions) -> int:
     """Which hidden neurons are responsible: layers by neurons, as birdnn localize draws it.
 

@@ -19,7 +19,6 @@ from birdnn.cli.options import (
     defaults_of,
     parse_networks,
     request_of,
-    require_each_counts,
     require_input_files,
 )
 from birdnn.records import RelationRequest, RuleRequest, Units
@@ -74,14 +73,13 @@ class MakeOptions:
     quiet: Quiet = False
 
 
-@command(MakeOptions)
+@command(MakeOptions, "rule")
 def make(options: MakeOptions) -> int:
     """Write the property that a rule states, and say it in words.
 
     If input 0 is above 0.8 then output 0 must not be the largest: --when "x0 > 0.8" --never "y0 is max". Of a tie both
     rules speak as they are written: y0 is max holds where another output is as large.
     """
-    require_each_counts("rule", options)
     require_input_files(options)
     from birdnn.cli.properties import finish_make
     from birdnn.formats.files import stem_and_kind
@@ -215,7 +213,6 @@ def relate(options: RelateOptions) -> int:
     others are about one network at two inputs: --net f=A.onnx is enough. The first network says where inputs lie.
     """
     first, second = _one_or_both(parse_networks(options.net))
-    require_each_counts("relate", options)
     require_input_files(options)
     from birdnn.cli.properties import finish_relate
 

@@ -39,19 +39,13 @@ from birdnn.cli.options import (
     defaults_of,
     parse_engines,
     request_of,
-    require_each_counts,
     require_input_files,
-    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.records import AnyRepair, BlockRequest, Decision, Method, OptimiserName, Pairing, Prefer, RepairRequest
 from birdnn.rounding import Semantics
 
 _DEFAULT = defaults_of(RepairRequest)
-
-_OF_PROPERTIES = "prop", "keep", "points", "suite", "domain", "crosscheck"
-_OF_BLOCKS = "val", "block", "repair_block", "formula", "radius", "compare", "epochs"
-"""Options that are refused beside ``--method blocks``, and those that count only with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,10 +338,7 @@ def repair(options: RepairOptions) -> int:
     becomes a mixture of operations, keeps the best and is trained, all else frozen. Nothing is proved by that: status 3
     is a repair as far as the examples see, 1 none.
     """
-    by_blocks = options.method == "blocks"
-    options = without_idle(options, *(_OF_PROPERTIES if by_blocks else _OF_BLOCKS))
-    require_each_counts("repair", options)
-    if by_blocks:
+    if options.method == "blocks":
         return _repair_by_blocks(options)
     if not options.prop and not options.points and options.suite is None:
         told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"

@@ -31,9 +31,7 @@ from birdnn.cli.options import (
     parse_engines,
     parse_networks,
     request_of,
-    require_each_counts,
     require_input_files,
-    without_idle,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.records import BoundName, VerifySettings
@@ -89,10 +87,6 @@ def verify(options: VerifyOptions) -> int:
     status 6.
     """
     asked = parse_engines(options.crosscheck)
-    require_each_counts("verify", options)
-    options = options if options.bound == "own" else without_idle(options, "ray")
-    if options.ray is not None and options.bound != "own":
-        raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
     nets = parse_networks(options.net)
     require_input_files(options)
     files = [nets] if isinstance(nets, Path) else [*nets.values()]

@@ -7,7 +7,7 @@ names options as requests do; in its words ``{method}`` stands for how the optio
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,10 @@ def _is_any_said(*names: str) -> Callable[[Said], bool]:
     return lambda said: any(name in said for name in names)
 
 
+def _is_none_said(*names: str) -> Callable[[Said], bool]:
+    return lambda said: not any(name in said for name in names)
+
+
 _SCOPE = Needs(["as_name"], _is_any_said("suite"), "names a network of a suite: say which with {suite}")
 _ENGINES = Needs(
     ["crosscheck_timeout_s"], _is_any_said("crosscheck"), "is the limit of engines: say which with {crosscheck}"
@@ -55,7 +59,12 @@ _OF_PROPERTIES = (
 """Options of `repair` that count only where properties are repaired."""
 
 RULES: Mapping[str, Sequence[Needs]] = {
-    "verify": [_ENGINES],
+    "verify": [
+        Needs(
+            ["ray"], lambda said: said.get("bound", "own") == "own", "shares proofs by our own bounds only, {bound=own}"
+        ),
+        _ENGINES,
+    ],
     "estimate": [_SCOPE],
     "localize": [
         Needs(
@@ -65,13 +74,22 @@ RULES: Mapping[str, Sequence[Needs]] = {
         ),
         Needs(
             ["props", "suite", "as_name"],
-            lambda said: "blocks" not in said,
+            _is_none_said("blocks"),
             "{blocks} judges by examples, {data}; properties are for neurons",
         ),
         _SCOPE,
     ],
     "compare": [_SCOPE],
-    "plot": [_SCOPE],
+    "plot": [
+        Needs(["prove_s"], _is_none_said("certificate"), "draws boxes of a new proof, {certificate} those of a file"),
+        Needs(["certificate"], _is_none_said("prove_s"), "draws boxes of a file, {prove_s} those of a new proof"),
+        _SCOPE,
+    ],
+    "bench": [
+        Needs(["warm"], _is_none_said("as_repairs"), "is not for {as_repairs}: repairs run in a process each"),
+        Needs(["warm"], _is_none_said("ray"), "is for processes of this machine, not for {ray}"),
+        Needs(["keep", "method"], _is_any_said("as_repairs"), "is an option of {as_repairs}"),
+    ],
     "rule": [_SCOPE],
     "relate": [_SCOPE],
     "repair": [
@@ -103,21 +121,31 @@ RULES: Mapping[str, Sequence[Needs]] = {
 """Command -> its rules; the first that is broken is told."""
 
 
-def first_objection(command: str, said: Said, excused: Collection[str] = ()) -> tuple[str, str] | None:
-    """The first option that would change nothing, and why in words; None where each one counts.
+def idle_options(command: str, said: Said, among: Container[str]) -> Mapping[str, str]:
+    """The options that would change nothing beside the others.
 
     Args:
         command: which command.
         said: its options.
-        excused: those that were said for several commands at once: they count where they can.
+        among: which of them may be idle; once one is, the others are judged as if it had not been said.
+
+    Returns:
+        Each of them -> why, in the words of the rule, in the order of the rules.
     """
     # By identity, not by truth: 0 and 0.0 were said.
     spoken = {name: value for name, value in said.items() if not (value is None or value is False or value in ((), []))}
+    idle: dict[str, str] = {}
     for rule in RULES.get(command, ()):
         for option in rule.options:
-            if option in spoken and option not in excused and not rule.counts(spoken):
-                return option, rule.told
-    return None
+            if option in spoken and option in among and not rule.counts(spoken):
+                del spoken[option]
+                idle[option] = rule.told
+    return idle
+
+
+def first_objection(command: str, said: Said) -> tuple[str, str] | None:
+    """The first option that would change nothing beside the others, and why in words; None where each one counts."""
+    return next(iter(idle_options(command, said, said).items()), None)
 
 
 def rule_in_words(told: str, write: Callable[[str, str], str]) -> str:

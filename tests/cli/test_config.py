@@ -20,6 +20,7 @@ from birdnn.errors import FormatError
 from tests.cli.conftest import Call, birdnn
 
 BASE = 'net = "demo.onnx"\nprop = ["prop_1.vnnlib"]\n'
+EXAMPLES = "--data", "d.npz", "--val", "v.npz"
 
 
 def test_options_are_said_once(call: Call, demo: Path) -> None:
@@ -99,10 +100,12 @@ def test_nor_is_it_in_a_command_below_another(call: Call, demo: Path) -> None:
     [
         ('device = "cpu"', ("localize", "demo.onnx", "--prop", "prop_8.vnnlib"), 0),
         ("epochs = 3", ("repair", "demo.onnx", "--prop", "prop_1.vnnlib", "--samples", "1", "--out", "out"), 0),
-        ('prop = ["prop_1.vnnlib"]', ("repair", "demo.onnx", "--method", "blocks", "--data", "d", "--val", "v"), 4),
+        ('prop = ["prop_1.vnnlib"]', ("repair", "demo.onnx", "--method", "blocks", *EXAMPLES), 4),
         ('prop = ["prop_1.vnnlib"]', ("localize", "demo.onnx", "--blocks", "--data", "absent.npz"), 4),
         ('ray = "auto"', ("verify", "demo.onnx", "--prop", "absent.vnnlib", "--bound", "auto_lirpa"), 4),
         ('method = "retrain"', ("bench", "absent.csv"), 4),
+        ("warm = true", ("bench", "absent.csv", "--repair"), 4),
+        ("points = ['p.csv']\npoints-radius = 0.1", ("repair", "n.onnx", "--method", "blocks", *EXAMPLES), 4),
     ],
 )
 def test_options_of_another_way_do_not_count(

@@ -90,7 +90,7 @@ def test_a_repair_by_blocks_has_no_course(call: Call, tmp_path: Path) -> None:
         (("--as", "N1,1"), 2, "--suite"),
         (("--cells", "1"), 2, "a whole number from 2 to 2000"),
         (("--prove", "-1"), 2, "positive"),
-        (("--prove", "1", "--certificate", "c.json"), 2, "one of"),
+        (("--prove", "1", "--certificate", "c.json"), 2, "--certificate those of a file"),
         (("--view", "moon"), 2, "moon"),
         (("--x", "height"), 4, "no such input"),
         (("--certificate", "missing.json.gz"), 4, "missing.json.gz"),

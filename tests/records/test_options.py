@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from birdnn.records.options import RULES, first_objection, rule_in_words
+from birdnn.records.options import RULES, first_objection, idle_options, rule_in_words
+
+EVERY = {option for rules in RULES.values() for rule in rules for option in rule.options}
+"""All options of which there are rules."""
 
 
 @pytest.mark.parametrize(
@@ -39,9 +44,8 @@ def test_an_option_of_a_repair_counts_beside_others(
 
 @pytest.mark.parametrize("nothing", [None, False, (), []])
 def test_what_was_not_said_is_no_objection(nothing: object) -> None:
-    every = {option for rules in RULES.values() for rule in rules for option in rule.options}
-    for command in RULES:
-        assert first_objection(command, dict.fromkeys(every, nothing) | {"method": "blocks"}) is None
+    for command in RULES.keys() - {"bench"}:
+        assert first_objection(command, dict.fromkeys(EVERY, nothing) | {"method": "blocks"}) is None
 
 
 @pytest.mark.parametrize("command", ["estimate", "localize", "compare", "plot", "repair"])
@@ -66,10 +70,31 @@ def test_the_order_of_the_rules_decides_and_not_that_of_the_options() -> None:
     assert first_objection("repair", said) == ("optimiser", "is an option of {method=finetune}")
 
 
-def test_what_was_said_for_several_commands_is_excused() -> None:
+def test_only_those_asked_about_are_idle() -> None:
     said = {"prefer": "outputs", "pairing": "input", "method": "finetune"}
-    assert first_objection("repair", said, excused={"prefer"}) == ("pairing", "is an option of {method=retrain}")
-    assert first_objection("repair", said, excused=["prefer", "pairing"]) is None
+    assert idle_options("repair", said, {"prefer"}) == {"prefer": "is an option of {method=auto}"}
+    assert list(idle_options("repair", said, said)) == ["prefer", "pairing"]
+    assert idle_options("repair", said, ()) == {}
+
+
+def test_of_two_ways_the_other_one_is_idle() -> None:
+    said = {"prove_s": 1.0, "certificate": "c.json.gz"}
+    assert list(idle_options("plot", said, {"prove_s"})) == ["prove_s"]
+    assert list(idle_options("plot", said, {"certificate"})) == ["certificate"]
+    assert list(idle_options("plot", said, said)) == ["prove_s"]
+    assert first_objection("plot", said) == ("prove_s", "draws boxes of a new proof, {certificate} those of a file")
+
+
+def test_beside_what_does_not_count_nothing_counts() -> None:
+    """The limit of engines is one of `--crosscheck`, and that is no option of a repair by blocks."""
+    said = {"method": "blocks", "points": "p.csv", "points_radius": 0.1}
+    assert list(idle_options("repair", said, said)) == ["points", "points_radius"]
+
+
+@given(said=st.dictionaries(st.sampled_from(sorted(EVERY)), st.just("something")), command=st.sampled_from([*RULES]))
+def test_what_is_left_counts(command: str, said: dict[str, str]) -> None:
+    idle = idle_options(command, said, said)
+    assert first_objection(command, {name: value for name, value in said.items() if name not in idle}) is None
 
 
 def test_a_command_without_rules_objects_to_nothing() -> None:
