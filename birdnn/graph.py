@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -73,3 +73,10 @@ class Graph:
             if name != self.output_name:
                 found[place].append(name)
         return [tuple(names) for names in found]
+
+
+def unused_name(name: str, taken: Container[str]) -> str:
+    """The name, with so many underscores that nobody has it."""
+    while name in taken:
+        name += "_"
+    return name

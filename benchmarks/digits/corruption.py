@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.common import Table, provenance, stamp
 from benchmarks.digits.corruptions import CORRUPTIONS, SEVERITIES, corrupted, spoilt
-from benchmarks.digits.residual import SIDE, SIZES, train
+from benchmarks.digits.file import SIDE
+from benchmarks.digits.residual import SIZES, train
 from benchmarks.digits.robustness import RESULTS
 from benchmarks.digits.train import Images, split
 from birdnn.formats import read_network

@@ -13,16 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from benchmarks.digits.file import SIDE, File
 from benchmarks.digits.train import Images, split
 
 SIZES: Mapping[str, tuple[int, ...]] = {"small": (16, 16, 16, 32), "large": (24, 24, 24, 48, 48)}
 """Channels of the stem and of each residual block; where they grow, the block has stride 2."""
 
 EPOCHS, BATCH, RATE, DECAY = 14, 50, 4e-3, 1e-4
-SIDE = 8
 
 
 class Residual(nn.Module):
@@ -79,7 +78,7 @@ def train(images: Images, seed: int, channels: tuple[int, ...], epochs: int = EP
 
 def to_onnx(model: Classifier) -> bytes:
     """The trained classifier as a file, its normalisations folded into the convolutions."""
-    file = _File()
+    file = File()
     value = file.convolution("/stem/conv", "X", model.conv, model.bn)
     value = file.node("Relu", "/stem/relu", [value])
     for index, layer in enumerate(model.layers, 1):
@@ -92,48 +91,9 @@ def to_onnx(model: Classifier) -> bytes:
             around = file.convolution(f"{name}/shortcut", start, layer.shortcut, None)
         value = file.node("Relu", f"{name}/relu2", [file.node("Add", f"{name}/add", [value, around])])
     value = file.node("Flatten", "/head/flatten", [file.node("GlobalAveragePool", "/head/pool", [value])])
-    file.tensor("fc.weight", model.fc.weight)
-    file.tensor("fc.bias", model.fc.bias)
-    file.nodes.append(helper.make_node("Gemm", [value, "fc.weight", "fc.bias"], ["Y"], name="/head/fc/Gemm", transB=1))
-    graph = helper.make_graph(
-        file.nodes,
-        "digits",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", 1, SIDE, SIDE])],
-        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["N", 10])],
-        file.tensors,
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    return bytes(made.SerializeToString())
-
-
-class _File:
-    """Nodes and tensors as they come."""
-
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.tensors: list[TensorProto] = []
-
-    def tensor(self, name: str, value: Tensor) -> None:
-        self.tensors.append(numpy_helper.from_array(value.detach().float().numpy(), name))
-
-    def node(self, op: str, scope: str, inputs: list[str], **attributes: object) -> str:
-        name = f"{scope}/{op}"
-        self.nodes.append(helper.make_node(op, inputs, [f"{name}_output_0"], name=name, **attributes))
-        return f"{name}_output_0"
-
-    def convolution(self, scope: str, value: str, conv: nn.Conv2d, bn: nn.BatchNorm2d | None) -> str:
-        """A convolution with the normalisation behind it folded in."""
-        weight, bias = conv.weight.double(), torch.zeros(conv.out_channels, dtype=torch.float64)
-        if bn is not None:
-            mean, variance = (bn.get_buffer(f"running_{name}").double() for name in ("mean", "var"))
-            factor = bn.weight.double() / (variance + bn.eps).sqrt()
-            weight, bias = weight * factor[:, None, None, None], bn.bias.double() - mean * factor
-        names = [f"{scope[1:].replace('/', '.')}.{part}" for part in ("weight", "bias")]
-        self.tensor(names[0], weight)
-        self.tensor(names[1], bias)
-        pads = list(conv.padding) * 2
-        shape = {"kernel_shape": list(conv.kernel_size), "strides": list(conv.stride), "pads": pads}
-        return self.node("Conv", scope, [value, *names], **shape)
+    names = [file.tensor("fc.weight", model.fc.weight), file.tensor("fc.bias", model.fc.bias)]
+    file.node("Gemm", "/head/fc", [value, *names], transB=1)
+    return file.model(opset=13)
 
 
 def main() -> None:

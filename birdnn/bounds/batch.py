@@ -76,17 +76,11 @@ class Batch:
 
     def _enter_node(self, step: Step) -> None:
         """The interval of a node's value, and what stands for the node."""
-        values = [self.intervals[name] for _, name in step.reads]
+        values = self._read_values(step)
         # `own` is what the operands alone give, and all that rules of planes may see: on one side of a split the
         # value's range says nothing of the rest of the operands' (a sine's curvature was taken from it, and a violation
         # proved away)
-        low, up = own = step.interval(values, self.bound.graph.dependent, self.bound.semantics)
-        executed = None
-        if self._merging is not None:
-            found = executed_error(step.node, step.all_operands(values), own)
-            merged = self._merging.error(step.node, own)
-            executed = merged if found is None else merged + found
-            low, up = own = low - merged, up + merged
+        own, (low, up), executed = self._node_interval(step, values)
         span = self.bound.spans.get(step.output)
         if span is not None:
             # what was inherited of the box that this one is a part of, and the side of a split
@@ -103,6 +97,33 @@ class Batch:
                 low, up = self._tighten_value(step, low, up)
             self.lower[:, span], self.upper[:, span] = flatten_samples(low), flatten_samples(up)
         self.intervals[step.output] = low, up
+
+    def _read_values(self, step: Step) -> list[Interval]:
+        return [self.intervals[name] for _, name in step.reads]
+
+    def _node_interval(self, step: Step, values: Sequence[Interval]) -> tuple[Interval, Interval, Tensor | None]:
+        """Of a node's value: made of the operands' intervals alone, and known; how far executions may be from it.
+
+        An operator that has parts (`birdnn.bounds.expansion`) is executed as a whole, and that is what its last part
+        makes; the others make numbers that nobody executes.
+        """
+        dependent = self.bound.graph.dependent
+        if step.output not in self.bound.executed:
+            own = step.interval(values, dependent)
+            return own, own, None
+        whole = self.bound.whole.get(step.output, step)
+        reads, executed = self._read_values(whole), None
+        low, up = known = whole.interval(reads, dependent, self.bound.semantics)
+        if self._merging is not None:
+            found = executed_error(whole.node, whole.all_operands(reads), known)
+            merged = self._merging.error(whole.node, known)
+            executed = merged if found is None else merged + found
+            low, up = known = low - merged, up + merged
+        if whole is step:
+            return known, known, executed
+        own = step.interval(values, dependent)
+        own = own if executed is None else (own[0] - executed, own[1] + executed)
+        return own, (torch.maximum(low, own[0]), torch.minimum(up, own[1])), executed
 
     def _tighten_value(self, step: Step, low: Tensor, up: Tensor) -> Interval:
         """Ends of a value, (boxes, *value), by backward propagation wherever planes depend on them."""

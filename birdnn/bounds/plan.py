@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from birdnn.bounds.crown import CrownSettings
+from birdnn.bounds.expansion import expand_network
 from birdnn.bounds.steps import Step, steps_of
 from birdnn.chain import as_activation
 from birdnn.merging import mergings
@@ -19,6 +20,9 @@ from birdnn.rounding import FLOAT64, SUM_ROUNDINGS, Semantics
 
 _ENTRIES = 1 << 23
 """Of the rows that are propagated together, on the largest value of the graph: 64 MiB."""
+_PLANES = 8
+"""So many entries of values that are not affine weigh, by the planes of each row, as much as one of the largest value:
+gradients are taken of a quarter of the rows, through a dozen numbers for each entry and what is made of these."""
 _WORTH = 2e11
 """Multiplications that the bounds of one value of a batch may cost; of what costs more the intervals stay."""
 _PASS = 2e9  # between two looks at the clock, a fraction of a second
@@ -42,12 +46,15 @@ class GraphPlan:
     Attributes:
         merged: what a runtime merges, where executions are spoken of.
         constants: those of the network, by name; `known`, intervals of these and of what nodes make of them.
-        steps: the nodes that depend on the input, `places` by the names of their values.
+        graph: of the network over the parts of its operators, see `birdnn.bounds.expansion`.
+        whole: those that have parts, by the names of their values; `executed`, the values that an execution makes.
+        steps: the nodes of `graph` that depend on the input, `places` by the names of their values.
         readers: of each value the nodes that are not affine in it, and its places among their operands.
         spans: places of the values on which planes depend among all their entries, which are the `neurons`.
         kinked: activations of two straight sides, which may be split at zero; `piecewise`, are all that is not affine?
         well_known: values of which intervals are about as good as backward propagation.
         rows: that are propagated together, at most.
+        bent_entries: of all values that are not affine, which have planes on each box.
         record: are choices kept?
         intervals: see `Choices.intervals`.
         over: asked between passes and between steps on planes; `OutOfTime` is raised once it is so.
@@ -68,8 +75,11 @@ class GraphPlan:
         self.over: Over = never
         self.merged = mergings(net.graph, net.values()) if semantics == "float32" else None
         net = net.copy().to(device=device, dtype=torch.float64)
+        self.executed = frozenset(net.graph.shapes)
+        whole, net = net, expand_network(net).to(device)
         self.graph = net.graph
         self.steps, self.known = steps_of(net, device, semantics)
+        self.whole = _expanded_steps(whole, net, device, semantics)
         self.constants = {name: value.detach() for name, value in net.values().items()}
         self.places = {step.output: place for place, step in enumerate(self.steps)}
         self.readers = _find_readers(self.steps)
@@ -83,9 +93,11 @@ class GraphPlan:
         # up to a value, as if a row on it went through every node before: some of these do not lead to it
         self._cost = torch.tensor([step.multiplications for step in self.steps]).cumsum(0).tolist()
         widest = max(math.prod(step.shape) for step in self.steps)
-        # what fits into memory, or what takes no longer than the clock may be left alone
-        self.rows = max(1, int(min(_ENTRIES / widest, _PASS / max(1.0, self._cost[-1]))))
         bends = [step for step in self.steps if not step.affine]
+        self.bent_entries = sum(math.prod(step.shape) for step in bends)
+        # what fits into memory, or what takes no longer than the clock may be left alone
+        largest = max(widest, self.bent_entries // _PLANES)
+        self.rows = max(1, int(min(_ENTRIES / largest, _PASS / max(1.0, self._cost[-1]))))
         self.record = record and semantics == "real" and _is_recordable(bends)
         # known before any box is seen: a certificate says once, for all boxes, which activations have intervals only
         kept = [k for k, step in enumerate(bends) if self.record and not self._is_affordable(step.reads[0][1])]
@@ -110,6 +122,14 @@ class GraphPlan:
         """By how much a bound is lowered whose absolute terms add up to ``size``."""
         # a bound's constant is added up over all nodes, a few additions at each
         return (FLOAT64 * (16 * len(self.steps) + SUM_ROUNDINGS) + self._apart) * size
+
+
+def _expanded_steps(whole: Network, parts: Network, device: torch.device, semantics: Semantics) -> Mapping[str, Step]:
+    """The nodes of a network that have parts, by the names of their values."""
+    if whole is parts:
+        return {}
+    kept = {node.output: node for node in parts.nodes}
+    return {step.output: step for step in steps_of(whole, device, semantics)[0] if kept[step.output] is not step.node}
 
 
 def is_kinked(step: Step) -> bool:

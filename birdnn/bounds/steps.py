@@ -298,7 +298,8 @@ def _in_range(terms: Tensor, reaches: Sequence[Tensor]) -> Tensor:
 
 
 def _lost_to_slack(rows: Tensor, slack: Tensor, box: Tensor) -> Tensor:
-    lost: Tensor = torch.linalg.vecdot(flatten_samples(rows.abs()), flatten_samples(slack)[box])
+    every = flatten_samples(slack)
+    lost: Tensor = torch.linalg.vecdot(flatten_samples(rows.abs()), every[box] if len(every) > 1 else every)
     return lost
 
 
@@ -352,10 +353,12 @@ class Bent:
             lines: the planes for each row; by default those that nobody improved.
         """
         # one plane for each entry, by the row's sign: any of the valid ones is sound
-        low, up = lines or (plane.take(box) for plane in self._lines)
-        pos, neg = rows.clamp(min=0), rows.clamp(max=0)
-        level = flatten_samples(pos * low.offset + neg * up.offset)
-        parts = [pos * a + neg * b for a, b in zip(low.slopes, up.slopes, strict=True)]
+        low, up = lines or self._lines
+        if lines is None and len(low.offset) > 1:  # of one box each row has the same planes, and no copies of them
+            low, up = low.take(box), up.take(box)
+        positive = rows > 0
+        level = flatten_samples(rows * torch.where(positive, low.offset, up.offset))
+        parts = [rows * torch.where(positive, a, b) for a, b in zip(low.slopes, up.slopes, strict=True)]
         lost = _lost_to_slack(rows, self.slack, box)
         return self._gather_parts(parts, box), level.sum(1) - lost, level.abs().sum(1) + lost
 

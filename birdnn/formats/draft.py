@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from birdnn.formats.lowering import MAX_VALUES, Site, unused_name
+from birdnn.formats.lowering import MAX_VALUES, Site
 from birdnn.formats.tensors import Array
-from birdnn.graph import Node
+from birdnn.graph import Node, unused_name
 from birdnn.operators import Shape, ShapeProblem, shape_of
 
 

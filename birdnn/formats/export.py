@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from birdnn.formats.lowering import unused_name
-from birdnn.graph import Node
+from birdnn.graph import Node, unused_name
 from birdnn.network import Network
 from birdnn.operators import operator
 

@@ -23,11 +23,10 @@ from birdnn.formats.lowering import (
     dequantize_constants,
     integer_attribute,
     lower_node,
-    unused_name,
 )
 from birdnn.formats.rewriting import READ, REWRITTEN, SEVERAL
 from birdnn.formats.tensors import Array, read_attributes
-from birdnn.graph import Node
+from birdnn.graph import Node, unused_name
 from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, shape_of
 
 _CASTS: Mapping[int, type[np.generic]] = {

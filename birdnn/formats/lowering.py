@@ -7,7 +7,7 @@ in one form for all opsets, with everything that shapes decide (automatic paddin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,6 @@ _LONGEST_LIST = 1 << 12
 """Most integers that an input of a node may list: axes, sizes, or the parts of a split."""
 
 Lowered = tuple[tuple[str, ...], dict[str, Any]]
-
-
-def unused_name(name: str, taken: Container[str]) -> str:
-    """The name, with so many underscores that nobody has it."""
-    while name in taken:
-        name += "_"
-    return name
 
 
 @dataclass

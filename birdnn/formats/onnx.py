@@ -23,7 +23,7 @@ from birdnn.formats.export import model_bytes
 from birdnn.formats.files import NETWORK_BYTES, read_bytes, read_stored, sha256, unpack_gzip, write_bytes
 from birdnn.formats.graph import FLOATS, HALF, Lowering
 from birdnn.formats.labels import Label, label_of, with_output
-from birdnn.formats.lowering import MAX_VALUES, unused_name
+from birdnn.formats.lowering import MAX_VALUES
 from birdnn.formats.prepared import DEFAULT, Ports, graph_ports, inline_functions, needed_nodes, opset_version
 from birdnn.formats.tensors import (
     Array,
@@ -34,7 +34,7 @@ from birdnn.formats.tensors import (
     read_tensor,
     require_few_axes,
 )
-from birdnn.graph import Graph, Node
+from birdnn.graph import Graph, Node, unused_name
 from birdnn.network import Network
 from birdnn.operators import operator, operators_where
 from birdnn.reading import guarded_reader

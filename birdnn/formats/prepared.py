@@ -16,9 +16,9 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from birdnn.errors import FormatError, UnsupportedOpError
-from birdnn.formats.lowering import unused_name
 from birdnn.formats.rewriting import READ
 from birdnn.formats.tensors import read_attributes
+from birdnn.graph import unused_name
 
 # 7 is the first whose operators broadcast as NumPy does
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)

@@ -27,6 +27,7 @@ _ATTACK = 2e10  # of one of `falsify`, which grow
 _HUNTS = 16 * _ATTACK  # of one hunt in all regions, and the most of one attack of `falsify`
 _LEAST = 1e4  # an evaluation costs as much as so many, however small the network is
 _ITEMS = 1 << 16  # boxes times polytopes of one step
+_BENT_ENTRIES = 1 << 24  # with planes of a hundred bytes each on the boxes of one step: 1.6 GB
 _FIRST_SHARE, _GROWTH = 1 / 50, 8  # of a whole attack, and how much harder the next ones are
 _PATIENCE = 12.0  # compiled bounds leave most of `backward_box_work` out: so many times as much of it takes no longer
 
@@ -37,7 +38,8 @@ def batch_for(net: Network, device: str, polytopes: int = 1, bound: MarginBound 
     if device != "cpu":
         # a graphics device is idle until thousands of boxes fill it
         return max(1, min(1 << 14, int(_DEVICE_STEP / work), 16 * _ITEMS // polytopes))
-    return max(1, min(256, int(_STEP / work), _ITEMS // polytopes))
+    most = _BENT_ENTRIES // max(1, bound.bent_entries) if isinstance(bound, GraphBound) else 256
+    return max(1, min(256, most, int(_STEP / work), _ITEMS // polytopes))
 
 
 def work_of_box(net: Network, bound: MarginBound) -> float:

@@ -73,7 +73,10 @@ DEFINED: Mapping[str, tuple[Network, float]] = {
 SEVERAL: Mapping[str, Network] = {
     "softmax": net_of("Softmax", shape=(1, 3)),
     "softmax, other axis": net_of("Softmax", shape=(1, 3, 2), axis=1),
+    "softmax of many": net_of("Softmax", shape=(1, 10)),
+    "softmax of many, other axis": net_of("Softmax", shape=(1, 9, 2), axis=1),
     "log softmax": net_of("LogSoftmax", shape=(1, 3)),
+    "log softmax of many": net_of("LogSoftmax", shape=(1, 10)),
     "layer normalization": net_of("LayerNormalization", {"s": _floats(4), "b": _floats(4)}, (1, 4)),
     "layer normalization, axes": net_of("LayerNormalization", {"s": _floats(2, 2)}, (1, 2, 2), axis=1),
     "product": pair_of("Mul", (1, 4)),

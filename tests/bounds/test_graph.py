@@ -16,6 +16,7 @@ from torch import Tensor
 
 from birdnn.bounds import ascent, batch, plan, steps
 from birdnn.bounds.crown import CrownBound, CrownSettings
+from birdnn.bounds.expansion import expand_network
 from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.planes import Plane
@@ -106,10 +107,15 @@ def check(net: Network, boxes: Boxes, polytopes: tuple[Polytope, ...], effort: C
 def check_known(bound: GraphBound, net: Network, known: Tensor, points: Tensor) -> None:
     """What the halves of a box start from holds what really arrives there."""
     lower, upper = known[:, : bound.neurons], known[:, bound.neurons : 2 * bound.neurons]
+    names, x = list(bound.spans), points.flatten(0, 1)
+    own = [name for name in names if name in net.graph.shapes]
+    with torch.no_grad():
+        made = dict(zip(names, expand_network(net.copy().double()).observe(x, names), strict=True))
+        known_values = dict(zip(own, net.observe(x, own), strict=True))
+    # an exponential that a part makes may be too large for a float, where the softmax that it is a part of is not
+    computed = torch.cat([x, *made.values()], 1).isfinite().all(1, keepdim=True)
     for name, span in bound.spans.items():
-        with torch.no_grad():
-            (values,) = net.observe(points.flatten(0, 1), (name,))
-        values = values.unflatten(0, points.shape[:2])
+        values = known_values.get(name, made[name].where(computed, torch.nan)).unflatten(0, points.shape[:2])
         assert not bool((values < lower[:, None, span] - 1e-9).any()), "its bound: a value below"
         assert not bool((values > upper[:, None, span] + 1e-9).any()), "its bound: a value above"
 
