@@ -29,8 +29,8 @@ and lies between the ends of its interval."""
 
 
 FEW = 8
-"""Entries of a softmax whose differences are bounded, each with each other, which is tighter where boxes are wide. Of
-more there are too many differences, and their chords together lie no nearer than that of one logarithm."""
+"""Entries of a softmax whose differences, each from each, are exponents. That is tighter than the logarithm of a sum,
+and of more entries there are too many differences."""
 
 
 class Parts:
@@ -149,59 +149,63 @@ def _sum_of_products(parts: Parts, a: str, b: str) -> str:
 
 
 def _softmax(parts: Parts) -> None:
-    if _is_of_few(parts):
-        total = _sums_of_differences(parts)
-        _moved_back(parts, parts.put("Div", parts.constant(1.0), total))
+    x = _along_last(parts)
+    if parts.shape(x)[-1] <= FEW:
+        value = parts.put("Div", parts.constant(1.0), _sums_of_differences(parts, x))
     else:
-        parts.put("Exp", _less_logarithm(parts))
+        value = parts.put("Exp", _above_logarithm(parts, x))
+    _moved_back(parts, value)
 
 
 def _log_softmax(parts: Parts) -> None:
-    if _is_of_few(parts):
-        total = parts.put("Log", _sums_of_differences(parts))
-        _moved_back(parts, parts.put("Mul", total, parts.constant(-1.0)))
+    x = _along_last(parts)
+    if parts.shape(x)[-1] <= FEW:
+        value = parts.put("Mul", parts.put("Log", _sums_of_differences(parts, x)), parts.constant(-1.0))
     else:
-        _less_logarithm(parts)
+        value = _above_logarithm(parts, x)
+    _moved_back(parts, value)
 
 
-def _is_of_few(parts: Parts) -> bool:
-    axis: int = parts.node.attributes["axis"]
-    return parts.shape(parts.node.inputs[0])[axis] <= FEW
-
-
-def _less_logarithm(parts: Parts) -> str:
-    """``x_i - log(sum of exp(x_j))``: planes around as many exponentials as there are entries, and one logarithm."""
-    x, axis = parts.node.inputs[0], parts.node.attributes["axis"]
-    return parts.put("Sub", x, parts.put("Log", parts.put("ReduceSum", parts.put("Exp", x), axes=(axis,))))
-
-
-def _sums_of_differences(parts: Parts) -> str:
-    """Along an axis that is moved to the end: for each entry the sum of ``exp(x_j - x_i)``, over all j.
-
-    Nothing but differences matters, and of their exponentials only the larger ones.
-    """
-    x, axis = parts.node.inputs[0], parts.node.attributes["axis"]
-    if axis != len(parts.shape(x)) - 1:
-        x = parts.put("Transpose", x, perm=_swapped(parts, axis))
-    shape = parts.shape(x)
-    lead, n = shape[:-1], shape[-1]
+def _sums_of_differences(parts: Parts, x: str) -> str:
+    """For each entry along the last axis the sum of ``exp(x_j - x_i)``, over all j."""
+    *lead, n = shape = parts.shape(x)
     differences = parts.put("Sub", parts.viewed(x, (*lead, 1, n)), parts.viewed(x, (*lead, n, 1)))
     # an interval does not know that a number less itself is zero
     differences = parts.put("Mul", differences, parts.constant(1 - torch.eye(n)))
     return parts.viewed(parts.put("ReduceSum", parts.put("Exp", differences), axes=(len(shape),)), shape)
 
 
-def _moved_back(parts: Parts, x: str) -> None:
-    axis = parts.node.attributes["axis"]
-    if axis != len(parts.shape(x)) - 1:
-        parts.put("Transpose", x, perm=_swapped(parts, axis))
+def _above_logarithm(parts: Parts, x: str) -> str:
+    """For each entry along the last axis ``x_i - log(sum of exp(x_j))``, of entries less the greatest one.
+
+    The sum then lies between 1 and the number of entries, where a logarithm bends little. What is known of the greatest
+    entry hardly matters: it is taken away from both.
+    """
+    *lead, n = shape = parts.shape(x)
+    window = {"kernel_shape": (1, n), "strides": (1, n), "dilations": (1, 1), "pads": (0,) * 4, "overshoot": (0,) * 4}
+    greatest = parts.put("MaxPool", parts.viewed(x, (1, math.prod(lead), 1, n)), **window)
+    lowered = parts.put("Sub", x, parts.viewed(greatest, (*lead, 1)))
+    total = parts.put("ReduceSum", parts.put("Exp", lowered), axes=(len(shape) - 1,))
+    return parts.put("Sub", lowered, parts.put("Log", total))
 
 
-def _swapped(parts: Parts, axis: int) -> tuple[int, ...]:
-    """The axes, with this one and the last in each other's place."""
-    axes = list(range(len(parts.shape(parts.node.inputs[0]))))
+def _along_last(parts: Parts) -> str:
+    """What a node reads, with the axis along which it computes at the end."""
+    x, perm = parts.node.inputs[0], _swapped(parts)
+    return parts.put("Transpose", x, perm=perm) if perm else x
+
+
+def _moved_back(parts: Parts, value: str) -> None:
+    perm = _swapped(parts)
+    if perm:
+        parts.put("Transpose", value, perm=perm)
+
+
+def _swapped(parts: Parts) -> tuple[int, ...]:
+    """The axes, that along which a node computes and the last in each other's place; nothing where it is the last."""
+    axes, axis = list(range(len(parts.shape(parts.node.inputs[0])))), parts.node.attributes["axis"]
     axes[axis], axes[-1] = axes[-1], axes[axis]
-    return tuple(axes)
+    return tuple(axes) if axis != axes[axis] else ()
 
 
 def _layer_normalization(parts: Parts) -> None:

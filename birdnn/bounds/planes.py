@@ -37,6 +37,13 @@ _ROUNDINGS = 1024
 """Of a plane, relative to the largest number that it is made of; far more than there are."""
 
 
+_RELATIVE = frozenset({"Div", "Exp", "Log", "Mul", "Sqrt"})
+"""Operators whose planes are chords, tangents and products of ends. A chord with a rounded slope still goes through one
+of its ends, and a tangent through its point, so that either errs by last places of the value and of its own terms; last
+places of an operand, which may be ten powers of ten larger than what is made of it, do not count. Other rules subtract
+ends of operands from each other."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
     """``sum of slopes[k] * operand k + offset``, each tensor of shape (boxes, *value)."""
@@ -142,9 +149,10 @@ def planes_of(node: Node, operands: list[Interval], result: Interval, known: Int
     if made is None:
         return flat
     # each rule computes with the operands' ends and the value's; far more of their last places than it needs
-    room = (
-        FLOAT64 * _ROUNDINGS * (1 + reach_of(result) + torch.stack([reach_of(operand) for operand in operands]).sum(0))
-    )
+    reach = 1 + reach_of(result)
+    if node.op not in _RELATIVE:
+        reach = reach + torch.stack([reach_of(operand) for operand in operands]).sum(0)
+    room = FLOAT64 * _ROUNDINGS * reach
 
     def outside(planes: tuple[Plane, Plane], sign: int, other: Plane) -> tuple[Plane, Plane]:
         moved = [plane.moved(sign * (room + FLOAT64 * _ROUNDINGS * plane.size(operands))) for plane in planes]
@@ -372,8 +380,8 @@ def _div(node: Node, operands: list[Interval], result: Interval) -> Planes:
     lines = _RECIPROCAL.planes(operands[1], inverse)
     low, up = _mccormick_planes(operands[0], inverse)
     half = torch.full_like(result[0], 0.5)
-    # what the lines were computed with would be multiplied, and is not in the room that `planes_of` leaves
-    far = FLOAT64 * _ROUNDINGS * (1 + reach_of(operands[1]) + reach_of(inverse))
+    # what the lines err by would be multiplied, and is not in the room that `planes_of` leaves
+    far = FLOAT64 * _ROUNDINGS * (1 + reach_of(inverse))
 
     below, above = (
         line.moved(sign * (far + FLOAT64 * _ROUNDINGS * line.size(operands[1:])))

@@ -12,10 +12,11 @@ import torch
 
 pytest.importorskip("sklearn", reason="scikit-learn comes with the extra dev")
 
-from benchmarks.digits import convolution
+from benchmarks.digits import attention, convolution
 from benchmarks.digits import robustness as campaign
 from benchmarks.digits.properties import robustness
 from benchmarks.digits.train import Images, split
+from birdnn.bounds import expansion
 from birdnn.formats import read_network
 from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.formats.vnnlib import parse_property
@@ -102,3 +103,34 @@ def test_both_bounds_decide_the_same_neighbourhoods(tmp_path: Path) -> None:
     assert convolution.decided(loaded, props, "own") == ["proved", "proved"]
     if not needs("auto_lirpa").args[0]:
         assert convolution.decided(loaded, props, "auto_lirpa") == ["proved", "proved"]
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_file_with_attention_computes_what_was_trained(normalised: bool) -> None:
+    size = attention.Size(depth=2, width=4, heads=2, normalised=normalised)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = attention.Classifier(size).eval()
+    net = network_from_onnx(attention.to_onnx(model))
+    x = torch.rand(7, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert torch.allclose(net(x), model(x.reshape(-1, 1, 8, 8)), atol=1e-5)
+
+
+def test_attention_is_decided_by_either_bounds(tmp_path: Path) -> None:
+    """What is proved by intervals is proved by parts, and the limit on parts is put back."""
+    images = Images(torch.rand(40, 64, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 10)
+    net = tmp_path / "net.onnx"
+    net.write_bytes(attention.train(images, 0, attention.Size(1, 4, 1, normalised=False), epochs=40))
+    loaded, most = load_network(net), expansion.MOST_ENTRIES
+    props = campaign.written(tmp_path / "props", loaded.net, images, "1e-5", 3)
+    assert len(props) == 3
+    found = [attention.decided(loaded, props, entries) for entries in (most, 0)]
+    assert [row["proved"] for row in found] == [3, 3]
+    assert most == expansion.MOST_ENTRIES
+
+
+def test_the_table_of_attention_has_both_bounds_in_a_row() -> None:
+    row = dict.fromkeys((*attention.COLUMNS, "commit", "date"), "1") | {"kind": "one block"}
+    text = attention.summary([row | {"bounds": "parts", "proved": "9"}, row | {"bounds": "intervals", "proved": "4"}])
+    assert "| one block | 1 | 1 | 9 / 1 / 1 | 1 | 4 / 1 / 1 | 1 |" in text

@@ -243,7 +243,7 @@ BUGS: dict[str, tuple[str, Callable[[Parts], None]]] = {
     "factors the other way round": ("matrix product", _other_order),
     "differences the other way round": ("softmax", _replacing("Sub", 0, _swapped_inputs)),
     "more than one over the sum": ("softmax", _replacing("Div", 0, _scaled_constant)),
-    "the logarithm less an entry": ("softmax of many", _replacing("Sub", 0, _swapped_inputs)),
+    "the logarithm less an entry": ("softmax of many", _replacing("Sub", 1, _swapped_inputs)),
     "differences stretched": ("log softmax", _replacing("Mul", 0, _scaled_constant)),
     "an entry above its exponential": ("log softmax of many", _replacing("Log", 0, _reading_first)),
     "a mean of fewer": ("layer normalization", _replacing("Div", 0, _scaled_constant)),
