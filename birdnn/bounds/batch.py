@@ -62,7 +62,7 @@ class Batch:
         for node in bound.graph.nodes:
             if node.output in bound.places:
                 self._enter_node(bound.steps[bound.places[node.output]])
-            elif self._merging is not None:  # it takes note of what nodes make of constants
+            elif self._merging is not None and node.output in bound.executed:  # of what nodes make of constants, too
                 self._merging.error(node, bound.known[node.output])
         self.decided = many & ~self._undecided_boxes() & bound.piecewise
 
@@ -107,23 +107,26 @@ class Batch:
         An operator that has parts (`birdnn.bounds.expansion`) is executed as a whole, and that is what its last part
         makes; the others make numbers that nobody executes.
         """
-        dependent = self.bound.graph.dependent
         if step.output not in self.bound.executed:
-            own = step.interval(values, dependent)
-            return own, own, None
+            own = step.interval(values, self.bound.graph.dependent)
+            return own, _both(own, self.bound.ranges.get(step.output, (-math.inf, math.inf))), None
         whole = self.bound.whole.get(step.output, step)
-        reads, executed = self._read_values(whole), None
-        low, up = known = whole.interval(reads, dependent, self.bound.semantics)
-        if self._merging is not None:
-            found = executed_error(whole.node, whole.all_operands(reads), known)
-            merged = self._merging.error(whole.node, known)
-            executed = merged if found is None else merged + found
-            low, up = known = low - merged, up + merged
+        known, executed = self._executed_interval(whole)
         if whole is step:
             return known, known, executed
-        own = step.interval(values, dependent)
-        own = own if executed is None else (own[0] - executed, own[1] + executed)
-        return own, (torch.maximum(low, own[0]), torch.minimum(up, own[1])), executed
+        low, up = step.interval(values, self.bound.graph.dependent)
+        own = (low, up) if executed is None else (low - executed, up + executed)
+        return own, _both(own, known), executed
+
+    def _executed_interval(self, step: Step) -> tuple[Interval, Tensor | None]:
+        """Of the value of a node of the network, and how far an execution may be from the exact operator."""
+        reads = self._read_values(step)
+        low, up = step.interval(reads, self.bound.graph.dependent, self.bound.semantics)
+        if self._merging is None:
+            return (low, up), None
+        found = executed_error(step.node, step.all_operands(reads), (low, up))
+        merged = self._merging.error(step.node, (low, up))
+        return (low - merged, up + merged), merged if found is None else merged + found
 
     def _tighten_value(self, step: Step, low: Tensor, up: Tensor) -> Interval:
         """Ends of a value, (boxes, *value), by backward propagation wherever planes depend on them."""
@@ -167,6 +170,27 @@ class Batch:
                 what it is multiplied with is not negative on the box's side.
             seen: takes the rows on each value that is not affine.
         """
+        plane, minimum = self._pass_back(name, rows, constant, box, lines, splits, seen)
+        if lines is None and seen is None and self.bound.places.get(name, -1) > self.bound.first_whole:
+            # where boxes are wide an operator's interval may say more than planes around all of its parts
+            flat = self._pass_back(name, rows, constant, box, None, splits, None, whole=True)
+            better = flat[1] > minimum
+            plane, minimum = flat[0].where(better[:, None], plane), flat[1].where(better, minimum)
+        return plane, minimum
+
+    def _pass_back(
+        self,
+        name: str,
+        rows: Tensor,
+        constant: Tensor,
+        box: Tensor,
+        lines: Mapping[str, tuple[Plane, Plane]] | None,
+        splits: Mapping[str, Tensor] | None,
+        seen: dict[str, Tensor] | None,
+        *,
+        whole: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """See `back`; ``whole``: rows end at operators that have parts, in the ends of their intervals."""
         require_time(self.bound.over)
         waiting, size = {name: rows}, constant.abs()
         for step in reversed(self.bound.steps[: self.bound.places.get(name, -1) + 1]):
@@ -178,6 +202,10 @@ class Batch:
                 continue
             if seen is not None and not step.affine:
                 seen[step.output] = here
+            if whole and step.output in self.bound.whole and step.output in self.intervals:
+                level = flatten_samples(_least_product(here, self.intervals[step.output], box))
+                constant, size = constant + level.sum(1), size + level.abs().sum(1)
+                continue
             if step.affine:
                 parts, moved, terms = self._straight[step.output].back(here, box)
             else:
@@ -265,6 +293,17 @@ def _hand_over(step: Step, parts: Sequence[Tensor], waiting: dict[str, Tensor]) 
     """Add rows on what a node reads to those that wait there; of a node that lies between constants there are none."""
     for (_, name), part in zip(step.reads, parts, strict=False):
         waiting[name] = waiting[name] + part if name in waiting else part
+
+
+def _least_product(rows: Tensor, interval: Interval, box: Tensor) -> Tensor:
+    """Of each entry of a row, (n, *value), with a number of an interval; zero where the row is."""
+    low, up = (end[box] for end in interval)
+    return (rows * torch.where(rows > 0, low, up)).where(rows != 0, 0.0)
+
+
+def _both(first: Interval, second: tuple[Tensor | float, Tensor | float]) -> Interval:
+    """What lies in both."""
+    return first[0].clamp(min=second[0]), first[1].clamp(max=second[1])
 
 
 def side_of(splits: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -46,6 +46,7 @@ class Parts:
         made: the nodes, in their order; the last one makes the value.
         shapes: of the values that they make, for a batch of one.
         constants: that they read and the network has not.
+        ranges: by name, what holds of values whatever the node reads, and is not seen in intervals of what made them.
     """
 
     def __init__(self, net: Network, node: Node, taken: Set[str]) -> None:
@@ -53,6 +54,7 @@ class Parts:
         self.made: list[Node] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.constants: dict[str, Tensor] = {}
+        self.ranges: dict[str, tuple[float, float]] = {}
 
     def depends(self, name: str) -> bool:
         """Does a value of the network depend on the input?"""
@@ -93,10 +95,24 @@ Rule: TypeAlias = Callable[[Parts], None]
 """Puts the parts of a node; none where they say no more than the whole."""
 
 
-def expand_network(net: Network) -> Network:
-    """The same function as a network of parts, in which all values of `net` keep their names; `net` if it has none."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Expanded:
+    """A network over parts of its operators.
+
+    Attributes:
+        net: the same function, in which all values of the network keep their names; itself where nothing has parts.
+        ranges: see `Parts`; of values of `net` that are none of the network's.
+    """
+
+    net: Network
+    ranges: Mapping[str, tuple[float, float]]
+
+
+def expand_network(net: Network) -> Expanded:
+    """Put the parts of operators in their places."""
     taken = {*net.values(), *net.graph.shapes}
     nodes, shapes, constants = list[Node](), dict(net.graph.shapes), dict[str, Tensor]()
+    ranges = dict[str, tuple[float, float]]()
     for node in net.nodes:
         parts = Parts(net, node, taken)
         if node.op in RULES and parts.depends(node.output):
@@ -107,8 +123,9 @@ def expand_network(net: Network) -> Network:
         nodes += [*parts.made[:-1], replace(parts.made[-1], output=node.output)]
         shapes |= {each.output: parts.shapes[each.output] for each in parts.made[:-1]}
         constants |= parts.constants
+        ranges |= parts.ranges
     if len(nodes) == len(net.nodes):
-        return net
+        return Expanded(net, {})
     dependent = set(net.graph.dependent)
     for node in nodes:
         if any(name in dependent for name in node.inputs):
@@ -116,7 +133,7 @@ def expand_network(net: Network) -> Network:
     graph = replace(net.graph, nodes=tuple(nodes), shapes=shapes, dependent=frozenset(dependent))
     own, values = net.initialisers(), net.values()
     known = {name: value for name, value in values.items() if name not in own} | constants
-    return Network(graph, own, known)
+    return Expanded(Network(graph, own, known), ranges)
 
 
 def _matmul(parts: Parts) -> None:
@@ -172,20 +189,23 @@ def _sums_of_differences(parts: Parts, x: str) -> str:
     differences = parts.put("Sub", parts.viewed(x, (*lead, 1, n)), parts.viewed(x, (*lead, n, 1)))
     # an interval does not know that a number less itself is zero
     differences = parts.put("Mul", differences, parts.constant(1 - torch.eye(n)))
-    return parts.viewed(parts.put("ReduceSum", parts.put("Exp", differences), axes=(len(shape),)), shape)
+    total = parts.put("ReduceSum", parts.put("Exp", differences), axes=(len(shape),))
+    parts.ranges[total] = 1.0, math.inf  # one of the exponents is zero
+    return parts.viewed(total, shape)
 
 
 def _above_logarithm(parts: Parts, x: str) -> str:
     """For each entry along the last axis ``x_i - log(sum of exp(x_j))``, of entries less the greatest one.
 
-    The sum then lies between 1 and the number of entries, where a logarithm bends little. What is known of the greatest
-    entry hardly matters: it is taken away from both.
+    Their sum lies between 1 and their number, where a logarithm bends little. What is known of the greatest entry
+    hardly matters: it is taken away from both.
     """
     *lead, n = shape = parts.shape(x)
     window = {"kernel_shape": (1, n), "strides": (1, n), "dilations": (1, 1), "pads": (0,) * 4, "overshoot": (0,) * 4}
     greatest = parts.put("MaxPool", parts.viewed(x, (1, math.prod(lead), 1, n)), **window)
     lowered = parts.put("Sub", x, parts.viewed(greatest, (*lead, 1)))
     total = parts.put("ReduceSum", parts.put("Exp", lowered), axes=(len(shape) - 1,))
+    parts.ranges |= {lowered: (-math.inf, 0.0), total: (1.0, float(n))}
     return parts.put("Sub", lowered, parts.put("Log", total))
 
 
@@ -205,7 +225,7 @@ def _swapped(parts: Parts) -> tuple[int, ...]:
     """The axes, that along which a node computes and the last in each other's place; nothing where it is the last."""
     axes, axis = list(range(len(parts.shape(parts.node.inputs[0])))), parts.node.attributes["axis"]
     axes[axis], axes[-1] = axes[-1], axes[axis]
-    return tuple(axes) if axis != axes[axis] else ()
+    return () if axis == len(axes) - 1 else tuple(axes)
 
 
 def _layer_normalization(parts: Parts) -> None:

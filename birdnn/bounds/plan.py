@@ -46,8 +46,10 @@ class GraphPlan:
     Attributes:
         merged: what a runtime merges, where executions are spoken of.
         constants: those of the network, by name; `known`, intervals of these and of what nodes make of them.
-        graph: of the network over the parts of its operators, see `birdnn.bounds.expansion`.
-        whole: those that have parts, by the names of their values; `executed`, the values that an execution makes.
+        graph: the structure in which operators are replaced by their parts, see `birdnn.bounds.expansion`.
+        whole: the operators that are, by the names of their values; `first_whole`, the place of the first one.
+        executed: the values that an execution makes.
+        ranges: of values of parts, by their names, what holds whatever the input is.
         steps: the nodes of `graph` that depend on the input, `places` by the names of their values.
         readers: of each value the nodes that are not affine in it, and its places among their operands.
         spans: places of the values on which planes depend among all their entries, which are the `neurons`.
@@ -76,10 +78,12 @@ class GraphPlan:
         self.merged = mergings(net.graph, net.values()) if semantics == "float32" else None
         net = net.copy().to(device=device, dtype=torch.float64)
         self.executed = frozenset(net.graph.shapes)
-        whole, net = net, expand_network(net).to(device)
+        expanded, whole = expand_network(net), net
+        net, self.ranges = expanded.net.to(device), expanded.ranges
         self.graph = net.graph
         self.steps, self.known = steps_of(net, device, semantics)
         self.whole = _expanded_steps(whole, net, device, semantics)
+        self.first_whole = min((k for k, step in enumerate(self.steps) if step.output in self.whole), default=math.inf)
         self.constants = {name: value.detach() for name, value in net.values().items()}
         self.places = {step.output: place for place, step in enumerate(self.steps)}
         self.readers = _find_readers(self.steps)

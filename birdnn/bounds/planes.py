@@ -57,7 +57,9 @@ class Plane:
 
     def size(self, operands: Sequence[Interval]) -> Tensor:
         """A bound of its absolute terms, on operands within intervals."""
-        terms = [slope.abs() * reach_of(operand) for slope, operand in zip(self.slopes, operands, strict=True)]
+        pairs = zip(self.slopes, operands, strict=True)
+        # an operand that is not known costs nothing where it has no slope
+        terms = [(slope.abs() * reach_of(operand)).where(slope != 0, 0.0) for slope, operand in pairs]
         return torch.stack([*terms, self.offset.abs()]).sum(0)
 
     def where(self, chosen: Tensor, other: Plane) -> Plane:
@@ -100,6 +102,12 @@ class Planes:
     def size(self, operands: Sequence[Interval]) -> Tensor:
         """A bound of the absolute terms of each."""
         return torch.stack([plane.size(operands) for plane in (*self.low, *self.up)]).amax(0)
+
+    def reaches(self, operands: Sequence[Interval]) -> list[Tensor]:
+        """Bounds of the absolute values of operands, zero where they have no slope."""
+        planes = *self.low, *self.up
+        met = [torch.stack([plane.slopes[k] != 0 for plane in planes]).any(0) for k in range(len(operands))]
+        return [reach_of(operand).where(here, 0.0) for operand, here in zip(operands, met, strict=True)]
 
     def folded(self, operands: Sequence[Interval], kept: Sequence[int]) -> Planes:
         """In the operands at the places `kept` alone; what the others add, at worst, is in the offsets."""

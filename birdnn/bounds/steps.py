@@ -293,14 +293,20 @@ def _middle_size(interval: Interval) -> Tensor:
 
 def _in_range(terms: Tensor, reaches: Sequence[Tensor]) -> Tensor:
     """Where float64 bounds hold: what underflows is small beside everything, see `birdnn.rounding.LOST64`."""
-    largest = torch.stack([flatten_samples(reach).amax(1) for reach in reaches]).amax(0)
+    largest = torch.stack([terms.new_zeros(len(terms)), *(flatten_samples(reach).amax(1) for reach in reaches)]).amax(0)
     return (terms < RANGE64) & (largest < RANGE64).reshape(-1, *(1,) * (terms.dim() - 1))
 
 
 def _lost_to_slack(rows: Tensor, slack: Tensor, box: Tensor) -> Tensor:
-    every = flatten_samples(slack)
-    lost: Tensor = torch.linalg.vecdot(flatten_samples(rows.abs()), every[box] if len(every) > 1 else every)
-    return lost
+    every, sizes = flatten_samples(slack), flatten_samples(rows.abs())
+    if len(every) > 1:
+        every = every[box]
+    lost: Tensor = torch.linalg.vecdot(sizes, every)
+    if not bool(lost.isnan().any()):
+        return lost
+    # infinite slack loses a row that meets it, and no other
+    met: Tensor = (sizes * every).where(sizes != 0, 0.0).sum(1)
+    return met
 
 
 class Bent:
@@ -339,7 +345,8 @@ class Bent:
         terms = planes.size(operands)
         slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
         slack = slack if executed is None else slack + executed
-        self.slack = slack.where(_in_range(terms, [reach_of(value) for value in values]), torch.inf)
+        reaches = [reach_of(values[0])] if self._picked is not None else planes.reaches(operands)
+        self.slack = slack.where(_in_range(terms, reaches), torch.inf)
         places = [place for place, _ in step.reads]
         # rows are handed to what depends on the input only
         self.planes = planes.folded(operands, places) if operands and self._picked is None else planes

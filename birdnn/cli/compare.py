@@ -70,7 +70,7 @@ class CompareOptions:
         int,
         typer.Option("--samples", metavar="N", help="Points of the domain; a quarter of them in each region."),
     ] = _DEFAULT.samples
-    bound: Annotated[
+    bound_s: Annotated[
         float,
         typer.Option("--bound", metavar="S", help="Seconds for a proved bound of the difference; 0: none."),
     ] = _DEFAULT.bound_s

@@ -227,7 +227,8 @@ _FLAGS = {
 }
 """Options, as records name them, that are called otherwise on the command line."""
 
-_RECORDED = {typed[2:].replace("-", "_"): name for name, typed in _FLAGS.items()}
+# of `verify` it is the name of a method, of `compare` seconds, whose field is called as they are recorded
+_RECORDED = {typed[2:].replace("-", "_"): name for name, typed in _FLAGS.items() if name != "bound_s"}
 
 
 def flag_of_option(name: str) -> str:

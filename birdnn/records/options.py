@@ -54,7 +54,7 @@ _ENGINES = Needs(
 _BY_PROPERTIES = "auto", "retrain", "finetune"
 _OF_PROPERTIES = (
     *("min_agreement", "max_mae", "max_change", "max_difference", "no_ties", "as_many", "resume", "ray"),
-    *("units", "semantics", "samples", "crosscheck_timeout_s", "as_name"),
+    *("units", "semantics", "samples", "crosscheck_timeout_s", "as_name", "points_tolerance", "points_radius"),
 )
 """Options of `repair` that count only where properties are repaired."""
 
@@ -87,6 +87,7 @@ RULES: Mapping[str, Sequence[Needs]] = {
     ],
     "bench": [
         Needs(["warm"], _is_none_said("as_repairs"), "is not for {as_repairs}: repairs run in a process each"),
+        Needs(["ray"], _is_none_said("warm"), "is for other machines, not for {warm}"),
         Needs(["warm"], _is_none_said("ray"), "is for processes of this machine, not for {ray}"),
         Needs(["keep", "method"], _is_any_said("as_repairs"), "is an option of {as_repairs}"),
     ],

@@ -35,11 +35,13 @@ _PATIENCE = 12.0  # compiled bounds leave most of `backward_box_work` out: so ma
 def batch_for(net: Network, device: str, polytopes: int = 1, bound: MarginBound | None = None) -> int:
     """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
     work = backward_box_work(net) if bound is None else work_of_box(net, bound)
+    bent = bound.bent_entries if isinstance(bound, GraphBound) else 0
     if device != "cpu":
         # a graphics device is idle until thousands of boxes fill it
-        return max(1, min(1 << 14, int(_DEVICE_STEP / work), 16 * _ITEMS // polytopes))
-    most = _BENT_ENTRIES // max(1, bound.bent_entries) if isinstance(bound, GraphBound) else 256
-    return max(1, min(256, most, int(_STEP / work), _ITEMS // polytopes))
+        most = 1 << 14, 16 * _BENT_ENTRIES // max(1, bent), int(_DEVICE_STEP / work), 16 * _ITEMS // polytopes
+    else:
+        most = 256, _BENT_ENTRIES // max(1, bent), int(_STEP / work), _ITEMS // polytopes
+    return max(1, min(most))
 
 
 def work_of_box(net: Network, bound: MarginBound) -> float:

@@ -110,7 +110,7 @@ def check_known(bound: GraphBound, net: Network, known: Tensor, points: Tensor) 
     names, x = list(bound.spans), points.flatten(0, 1)
     own = [name for name in names if name in net.graph.shapes]
     with torch.no_grad():
-        made = dict(zip(names, expand_network(net.copy().double()).observe(x, names), strict=True))
+        made = dict(zip(names, expand_network(net.copy().double()).net.observe(x, names), strict=True))
         known_values = dict(zip(own, net.observe(x, own), strict=True))
     # an exponential that a part makes may be too large for a float, where the softmax that it is a part of is not
     computed = torch.cat([x, *made.values()], 1).isfinite().all(1, keepdim=True)

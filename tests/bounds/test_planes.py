@@ -189,6 +189,25 @@ def test_planes_close_in_on_the_value(op: str) -> None:
         assert gaps[1] < (1e-7 if ruled and not kinked else 1e-3), node
 
 
+@pytest.mark.parametrize(("op", "low", "up"), [("Div", 1.0, 1e15), ("Exp", -1e6, -1e6 + 1), ("Log", 1e15, 1.001e15)])
+def test_last_places_of_an_operand_do_not_count(op: str, low: float, up: float) -> None:
+    """Some 1e-16 of 1e15 were taken from planes around a number of at most 1: the sum behind a peaked softmax."""
+    ends = torch.tensor([[low]], dtype=torch.float64), torch.tensor([[up]], dtype=torch.float64)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    operands = [(one, one), ends] if op == "Div" else [ends]
+    node = Node(op, op, ("u", "v")[: len(operands)], "y")
+    result = node_interval(node, operands, {"y"})
+    found = planes_of(node, operands, result)
+    for end in (Fraction(low), Fraction(up)):
+        x = [Fraction(1), end] if op == "Div" else [end]
+        exact = float(exactly(node, x))  # type: ignore[arg-type]
+        below = max(float(value_at(plane, 0, x)) for plane in found.low)  # type: ignore[arg-type]
+        above = min(float(value_at(plane, 0, x)) for plane in found.up)  # type: ignore[arg-type]
+        assert below <= exact <= above
+        # the upper planes of the quotient and of the exponential are chords, the lower ones of the logarithm
+        assert (exact - below if op == "Log" else above - exact) < 1e-10
+
+
 CURVES: Mapping[str, tuple[Any, Callable[[Tensor], Tensor]]] = {
     "erf": (planes._erf(Node("Erf", "", ("u",), "y")), torch.erf),
     "exp": (planes._exp(Node("Exp", "", ("u",), "y")), torch.exp),

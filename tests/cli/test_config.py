@@ -102,9 +102,9 @@ def test_nor_is_it_in_a_command_below_another(call: Call, demo: Path) -> None:
         ("epochs = 3", ("repair", "demo.onnx", "--prop", "prop_1.vnnlib", "--samples", "1", "--out", "out"), 0),
         ('prop = ["prop_1.vnnlib"]', ("repair", "demo.onnx", "--method", "blocks", *EXAMPLES), 4),
         ('prop = ["prop_1.vnnlib"]', ("localize", "demo.onnx", "--blocks", "--data", "absent.npz"), 4),
-        ('ray = "auto"', ("verify", "demo.onnx", "--prop", "absent.vnnlib", "--bound", "auto_lirpa"), 4),
         ('method = "retrain"', ("bench", "absent.csv"), 4),
         ("warm = true", ("bench", "absent.csv", "--repair"), 4),
+        ('ray = "auto"', ("bench", "absent.csv", "--warm"), 4),
         ("points = ['p.csv']\npoints-radius = 0.1", ("repair", "n.onnx", "--method", "blocks", *EXAMPLES), 4),
     ],
 )
@@ -115,6 +115,15 @@ def test_options_of_another_way_do_not_count(
     Path("birdnn.toml").write_text(text)
     done = call(*arguments, "--quiet")
     assert done.status == status, done.err
+
+
+def test_a_cluster_is_none_for_bounds_that_stay_here(call: Call, demo: Path) -> None:
+    """Whether the engine is installed or not: what is said is about the property, or about the engine."""
+    Path("birdnn.toml").write_text('ray = "auto"')
+    done = call("verify", "demo.onnx", "--prop", "prop_8.vnnlib", "--bound", "auto_lirpa", "--timeout", "20", "--quiet")
+    assert "'ray'" not in done.err
+    typed = call("verify", "demo.onnx", "--prop", "prop_8.vnnlib", "--bound", "auto_lirpa", "--ray", "auto", "--quiet")
+    assert typed.status == 2
 
 
 @pytest.mark.parametrize(

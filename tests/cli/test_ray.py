@@ -42,7 +42,7 @@ def test_options_that_make_no_sense_with_it(call: Call, net: Path, holds: Path, 
     for arguments, told in (
         (["verify", "--net", net, "--prop", holds, "--ray", "auto", "--bound", "auto_lirpa"], "our own bounds only"),
         (["repair", "--net", net, "--method", "blocks", "--ray", "auto"], "is no option of --method blocks"),
-        (["bench", instances, "--ray", "auto", "--warm"], "processes of this machine"),
+        (["bench", instances, "--ray", "auto", "--warm"], "is for other machines, not for --warm"),
         (["bench", instances, "--", "--ray", "auto"], "is decided by bench"),
     ):
         result = call(*arguments)

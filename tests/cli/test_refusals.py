@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -160,9 +160,29 @@ def test_the_command_line_has_the_defaults_of_the_record(command: str) -> None:
 def test_every_rule_is_about_options_that_there_are() -> None:
     options = {command: found for command, (found, _) in COMMANDS.items()} | {"bench": BenchOptions}
     for command, rules in RULES.items():
-        known = {name for entry in fields(options[command]) for name in (entry.name, recorded_name(entry.name))}
+        known = {recorded_name(entry.name) for entry in fields(options[command])}
         for rule in rules:
             assert known >= set(rule.options)
+            asked = Asked()
+            rule.counts(asked)
+            assert known >= asked.names, "a rule looks for an option that no command line hands over"
+
+
+class Asked(Mapping[str, Any]):
+    """What was said, nothing, and which options a rule asked for."""
+
+    def __init__(self) -> None:
+        self.names = set[str]()
+
+    def __getitem__(self, name: str) -> Any:
+        self.names.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 def test_every_rule_names_options_as_they_are_typed() -> None:

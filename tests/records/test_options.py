@@ -91,8 +91,18 @@ def test_beside_what_does_not_count_nothing_counts() -> None:
     assert list(idle_options("repair", said, said)) == ["points", "points_radius"]
 
 
-@given(said=st.dictionaries(st.sampled_from(sorted(EVERY)), st.just("something")), command=st.sampled_from([*RULES]))
-def test_what_is_left_counts(command: str, said: dict[str, str]) -> None:
+VALUES = {
+    "method": st.sampled_from(["auto", "retrain", "finetune", "blocks"]),
+    "optimiser": st.sampled_from(["lp", "pso", "cmaes"]),
+    "bound": st.sampled_from(["own", "auto_lirpa"]),
+}
+
+
+@given(
+    said=st.fixed_dictionaries({}, optional={name: st.just(1) for name in EVERY} | VALUES),
+    command=st.sampled_from([*RULES]),
+)
+def test_what_is_left_counts(command: str, said: dict[str, Any]) -> None:
     idle = idle_options(command, said, said)
     assert first_objection(command, {name: value for name, value in said.items() if name not in idle}) is None
 
