@@ -12,12 +12,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from birdnn.cli.options import FROM_FILE, SAID, only_what_counts, require_in_range
+from birdnn.cli.options import FROM_FILE, SAID, Options, only_what_counts, require_in_range
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.patterns import matching_files
@@ -25,8 +25,6 @@ from birdnn.printable import printable
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Does the user want tracebacks? Set by the root command's option."""
-
-Options = TypeVar("Options")
 
 
 def complain(message: str) -> None:
@@ -63,7 +61,7 @@ def command(options: type[Options], recorded: str = "") -> Callable[[Callable[[O
             default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in dataclasses.fields(options)  # type: ignore[arg-type]
+        for field in dataclasses.fields(options)
     ]
     placed = _with_place_for_the_network(parameters, hints)
     hints[_CONTEXT] = typer.Context
@@ -84,7 +82,8 @@ def command(options: type[Options], recorded: str = "") -> Callable[[Callable[[O
             # out here a wrong use is an error of click, which prints the usage and leaves with status 2
             name = recorded or body.__name__
             require_in_range(name, values)
-            raise typer.Exit(_status_of_run(lambda: body(only_what_counts(name, options(**_expand_patterns(values))))))
+            # a pattern of an option that does not count may match nothing
+            raise typer.Exit(_status_of_run(lambda: body(_expand_patterns(only_what_counts(name, options(**values))))))
 
         run.__name__, run.__doc__ = body.__name__, _join_paragraphs(body.__doc__ or "")
         run.__annotations__ = hints
@@ -94,14 +93,15 @@ def command(options: type[Options], recorded: str = "") -> Callable[[Callable[[O
     return decorate
 
 
-def _expand_patterns(values: dict[str, Any]) -> dict[str, Any]:
+def _expand_patterns(options: Options) -> Options:
     """With the files that patterns name in place of these, where an option takes several."""
 
     def files(value: Any) -> Any:
         several = isinstance(value, list) and all(isinstance(part, Path) for part in value)
         return matching_files(value) if several else value
 
-    return {name: files(value) for name, value in values.items()}
+    said = {field.name: files(getattr(options, field.name)) for field in dataclasses.fields(options)}
+    return dataclasses.replace(options, **said)
 
 
 def _hint_for_help(hint: Any, panel: str | None) -> Any:

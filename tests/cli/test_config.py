@@ -102,6 +102,7 @@ def test_nor_is_it_in_a_command_below_another(call: Call, demo: Path) -> None:
         ("epochs = 3", ("repair", "demo.onnx", "--prop", "prop_1.vnnlib", "--samples", "1", "--out", "out"), 0),
         ('prop = ["prop_1.vnnlib"]', ("repair", "demo.onnx", "--method", "blocks", *EXAMPLES), 4),
         ('prop = ["prop_1.vnnlib"]', ("localize", "demo.onnx", "--blocks", "--data", "absent.npz"), 4),
+        ('keep = ["nowhere/*.vnnlib"]', ("repair", "demo.onnx", "--method", "blocks", *EXAMPLES), 4),
         ('method = "retrain"', ("bench", "absent.csv"), 4),
         ("warm = true", ("bench", "absent.csv", "--repair"), 4),
         ('ray = "auto"', ("bench", "absent.csv", "--warm"), 4),
@@ -115,6 +116,7 @@ def test_options_of_another_way_do_not_count(
     Path("birdnn.toml").write_text(text)
     done = call(*arguments, "--quiet")
     assert done.status == status, done.err
+    assert "nowhere" not in done.err
 
 
 def test_a_cluster_is_none_for_bounds_that_stay_here(call: Call, demo: Path) -> None:
