@@ -15,7 +15,7 @@ from birdnn.bounds.planes import Plane
 from birdnn.bounds.steps import Bent, Step, Straight, sample_shape
 from birdnn.boxes import Boxes
 from birdnn.records.limits import require_time
-from birdnn.rounding import SUM_ROUNDINGS
+from birdnn.rounding import FLOAT64, SUM_ROUNDINGS, gamma
 
 FEW_INPUTS = 24
 """That vary, at most, where boxes are cut by their inputs; where more do, by the signs of neurons."""
@@ -174,7 +174,7 @@ class Batch:
         if lines is None and seen is None and self.bound.places.get(name, -1) > self.bound.first_whole:
             # where boxes are wide an operator's interval may say more than planes around all of its parts
             flat = self._pass_back(name, rows, constant, box, None, splits, None, whole=True)
-            better = flat[1] > minimum
+            better = flat[1] > minimum.nan_to_num(nan=-torch.inf)
             plane, minimum = flat[0].where(better[:, None], plane), flat[1].where(better, minimum)
         return plane, minimum
 
@@ -203,8 +203,8 @@ class Batch:
             if seen is not None and not step.affine:
                 seen[step.output] = here
             if whole and step.output in self.bound.whole and step.output in self.intervals:
-                level = flatten_samples(_least_product(here, self.intervals[step.output], box))
-                constant, size = constant + level.sum(1), size + level.abs().sum(1)
+                moved, terms = _least_sum(here, self.intervals[step.output], box)
+                constant, size = constant + moved, size + terms
                 continue
             if step.affine:
                 parts, moved, terms = self._straight[step.output].back(here, box)
@@ -295,10 +295,14 @@ def _hand_over(step: Step, parts: Sequence[Tensor], waiting: dict[str, Tensor]) 
         waiting[name] = waiting[name] + part if name in waiting else part
 
 
-def _least_product(rows: Tensor, interval: Interval, box: Tensor) -> Tensor:
-    """Of each entry of a row, (n, *value), with a number of an interval; zero where the row is."""
+def _least_sum(rows: Tensor, interval: Interval, box: Tensor) -> tuple[Tensor, Tensor]:
+    """Of rows, (n, *value), times numbers of an interval: no more than the least sum, and the sum of absolute terms."""
     low, up = (end[box] for end in interval)
-    return (rows * torch.where(rows > 0, low, up)).where(rows != 0, 0.0)
+    # of what is not known a row loses nothing where it is zero
+    level = flatten_samples((rows * torch.where(rows > 0, low, up)).where(rows != 0, 0.0))
+    terms = level.abs().sum(1)
+    lost = 4 * gamma(level.shape[1] + SUM_ROUNDINGS, FLOAT64) * terms
+    return level.sum(1) - lost, terms + lost
 
 
 def _both(first: Interval, second: tuple[Tensor | float, Tensor | float]) -> Interval:
