@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import Table, provenance, stamp
-from benchmarks.digits.file import SIDE, File
+from benchmarks.digits.file import SIDE, File, fit
 from benchmarks.digits.robustness import written
 from benchmarks.digits.train import Images, split
 from birdnn.bounds import expansion
@@ -33,7 +33,7 @@ from birdnn.verify import AttackSettings, SearchSettings, verify
 RESULTS = Path(__file__).resolve().parent / "results"
 COLUMNS = "kind", "eps", "seed", "images", "bounds", "proved", "violated", "unknown", "boxes", "seconds", "accuracy"
 EPS, IMAGES, SEED, BOXES = ("0.005", "0.01", "0.02", "0.03"), 20, 0, 64
-EPOCHS, BATCH, RATE, DECAY = 60, 50, 4e-3, 1e-4
+EPOCHS = 60
 PATCH = 4
 TOKENS = (SIDE // PATCH) ** 2
 
@@ -108,16 +108,7 @@ def train(images: Images, seed: int, size: Size, epochs: int = EPOCHS) -> bytes:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model = Classifier(size)
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
-    steps = epochs * -(-len(images) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
-    for _ in range(epochs):
-        for part in torch.split(torch.randperm(len(images), generator=generator), BATCH):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(images.x[part].reshape(-1, 1, SIDE, SIDE)), images.y[part]).backward()
-            optimiser.step()
-            schedule.step()
+    fit(model, images, seed, epochs)
     return to_onnx(model.eval())
 
 

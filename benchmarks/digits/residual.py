@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.digits.file import SIDE, File
+from benchmarks.digits.file import File, fit
 from benchmarks.digits.train import Images, split
 
 SIZES: Mapping[str, tuple[int, ...]] = {"small": (16, 16, 16, 32), "large": (24, 24, 24, 48, 48)}
 """Channels of the stem and of each residual block; where they grow, the block has stride 2."""
 
-EPOCHS, BATCH, RATE, DECAY = 14, 50, 4e-3, 1e-4
+EPOCHS = 14
 
 
 class Residual(nn.Module):
@@ -63,16 +63,7 @@ def train(images: Images, seed: int, channels: tuple[int, ...], epochs: int = EP
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model = Classifier(channels)
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
-    steps = epochs * -(-len(images) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
-    for _ in range(epochs):
-        for part in torch.split(torch.randperm(len(images), generator=generator), BATCH):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(images.x[part].reshape(-1, 1, SIDE, SIDE)), images.y[part]).backward()
-            optimiser.step()
-            schedule.step()
+    fit(model, images, seed, epochs)
     return to_onnx(model.eval())
 
 
