@@ -82,6 +82,8 @@ class CrownSettings:
 
     Attributes:
         steps: signed-gradient steps on slopes and multipliers of the final rows.
+        inner_steps: on slopes of rows of inner neurons whose sign is open, each for itself; the compiled loops do them,
+            where no choices are recorded.
         step_size: first step; slopes and multipliers live in 0..1.
         decay: factor from one step to the next.
         hope: an item is left to its halves that would stay open if all steps to come gained so many times what the
@@ -92,6 +94,7 @@ class CrownSettings:
     """
 
     steps: int = 6
+    inner_steps: int = 0
     step_size: float = 0.4
     decay: float = 0.7
     hope: float = 2.0

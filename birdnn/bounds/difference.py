@@ -39,6 +39,9 @@ from birdnn.rounding import FLOAT64, LINE_ROUNDINGS
 FORMS = 3
 """In which a row on both networks' outputs can be asked for, see `in_all_forms`."""
 
+INNER_STEPS = 8
+"""`CrownSettings.inner_steps` of differences and slopes: a sixth of the boxes, of pairs that need ten thousand."""
+
 Slant: TypeAlias = tuple[Tensor, Tensor]
 """Multiples of d: the least and the greatest one."""
 

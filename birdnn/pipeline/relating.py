@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from birdnn.bounds.difference import difference_bound, joint_chain
+from birdnn.bounds.crown import CrownSettings
+from birdnn.bounds.difference import INNER_STEPS, difference_bound, joint_chain
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.bounds.slope import slope_bound
@@ -417,8 +418,8 @@ class _Following:
         device = torch.device(settings.device)
         if settings.semantics != "real":  # asked at a first look, which is not worth more than intervals
             return IntervalBound(net, device, settings.semantics)
-        crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
         try:
+            crown = _crown_settings(settings)
             return difference_bound(self.before, self.after, device, crown, settings.record)
         except NotAChain:  # its weights multiply to more than bounds hold for
             return make_bound(net, replace(settings, record=False))
@@ -426,11 +427,15 @@ class _Following:
 
 def _slope_bound(slope: Slope, settings: SearchSettings) -> MarginBound | None:
     """None where the weights multiply to more than bounds hold for."""
-    crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
     try:
-        return slope_bound(slope.net, slope.direction, torch.device(settings.device), crown)
+        return slope_bound(slope.net, slope.direction, torch.device(settings.device), _crown_settings(settings))
     except NotAChain:
         return None
+
+
+def _crown_settings(settings: SearchSettings) -> CrownSettings:
+    """Effort on differences and slopes: little on final rows, more on the inner neurons that these depend on."""
+    return replace(settings.crown, steps=min(_STEPS, settings.crown.steps), inner_steps=INNER_STEPS)
 
 
 def _is_exact_in_float64(prop: Property) -> bool:

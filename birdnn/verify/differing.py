@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.crown import CrownSettings
-from birdnn.bounds.difference import SeparateBound, difference_bound, difference_questions, next_below
+from birdnn.bounds.difference import INNER_STEPS, SeparateBound, difference_bound, difference_questions, next_below
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
@@ -37,7 +37,7 @@ def followed_difference(before: Network, after: Network) -> MarginBound:
     Raises:
         NotAChain: it is followed through chains of corresponding layers only.
     """
-    return difference_bound(before, after, _CPU, CrownSettings(steps=_STEPS))
+    return difference_bound(before, after, _CPU, CrownSettings(steps=_STEPS, inner_steps=INNER_STEPS))
 
 
 def bound_of_difference(before: Network, after: Network) -> tuple[MarginBound, str]:

@@ -18,7 +18,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The loops without a compiler: its functions can be replaced."""
     source = Path(compiler.__file__).parent
     made: dict[str, ModuleType] = {}
-    for name in ("compiler", "lines", "pairs", "rows", "branch", "step", "model", "splits", "loops"):
+    for name in ("compiler", "lines", "pairs", "rows", "losses", "signs", "branch", "step", "model", "splits", "loops"):
         full = f"birdnn.bounds.compiled.{name}"
         spec = importlib.util.spec_from_file_location(full, source / f"{name}.py")
         assert spec is not None
@@ -28,6 +28,6 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
         spec.loader.exec_module(module)
         made[name] = module
         if name == "compiler":
-            module.compiled = module.entrance = lambda function: function
+            module.compiled = module.inlined = module.entrance = lambda function: function
     monkeypatch.setattr(loops._LOOPS, "ready", lambda **how: made["loops"])
     return made

@@ -49,11 +49,17 @@ def tight_polytopes(net: Network, seed: int, rows: tuple[int, ...]) -> tuple[Pol
 
 
 def stepped(
-    net: Network, polytopes: tuple[Polytope, ...], seed: int, width: float, semantics: Semantics, record: bool
+    net: Network,
+    polytopes: tuple[Polytope, ...],
+    seed: int,
+    width: float,
+    semantics: Semantics,
+    record: bool,
+    steps: int = 2,
 ) -> tuple[Work, Question, Step, Left]:
     """A batch, what the loops leave of it, and what the reference leaves of it by the same bounds."""
     boxes, question = random_boxes(seed, 6, net.n_inputs, width), question_of(polytopes)
-    bound = compiled(net, CPU, CrownSettings(steps=2), semantics, record)
+    bound = compiled(net, CPU, CrownSettings(steps=steps), semantics, record)
     opened = all_open(boxes, polytopes)
     opened[1::2, 0] = False
     batch = Work(boxes, opened, bound.root(len(boxes)), torch.arange(len(boxes)))
@@ -113,12 +119,17 @@ def check_used(batch: Work, step: Step, theirs: Left) -> None:
             assert bool((reached.any(0) | ~(mine[0, theirs.used[item]] == best[0]).any(0)).all()), "used: not the best"
 
 
-def check_edges(batch: Work, step: Step, bound_edges: torch.Tensor, scores: torch.Tensor) -> None:
-    """An edge that has a midpoint, and the largest score up to rounding."""
-    rows = torch.arange(len(bound_edges))
-    divisible = step.left.boxes.divisible()
-    assert bool((divisible[rows, step.left.edge] | ~divisible.any(1)).all()), "an edge that cannot be cut"
-    best, mine = scores[rows, bound_edges], scores[rows, step.left.edge]
+def check_edges(net: Network, polytopes: tuple[Polytope, ...], seed: int, width: float, semantics: Semantics) -> None:
+    """Before any step, when nothing is known of what lines lose: that of the reference, up to rounding."""
+    _, question, step, theirs = stepped(net, polytopes, seed, width, semantics, False, steps=0)
+    bound, known = compiled(net, CPU, None, semantics), step.result.inherited[step.left.parent]
+    sensitivity = bound.sensitivity(question, step.left.opened, known).nan_to_num(nan=1.0).clamp(min=1e-300)
+    scores, rows, divisible = (
+        sensitivity * step.left.boxes.widths(),
+        torch.arange(len(theirs.edge)),
+        step.left.boxes.divisible(),
+    )
+    best, mine = scores[rows, theirs.edge], scores[rows, step.left.edge]
     assert bool(((mine >= best * (1 - 1e-9)) | ~divisible.any(1)).all()), "another edge than the reference cuts"
 
 
@@ -144,11 +155,10 @@ def check(
     moved = check_left(batch, question, step, theirs)
     if record:
         check_used(batch, step, theirs)
-    bound = compiled(net, CPU, CrownSettings(steps=2), semantics, record)
-    known = step.result.inherited[step.left.parent]
-    sensitivity = bound.sensitivity(question, step.left.opened, known).nan_to_num(nan=1.0).clamp(min=1e-300)
-    scores = sensitivity * step.left.boxes.widths()
-    check_edges(batch, step, theirs.edge, scores)
+    divisible = step.left.boxes.divisible()
+    cut = divisible.gather(1, step.left.edge[:, None])[:, 0]
+    assert bool((cut | ~divisible.any(1)).all()), "an edge that cannot be cut"
+    check_edges(net, polytopes, seed, width, semantics)
     return moved, check_suspicious(net, polytopes, batch, step)
 
 

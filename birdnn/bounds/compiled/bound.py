@@ -132,7 +132,9 @@ class CompiledBound(CrownBound):
         )
         found, left = self._room_for(asked)
         settings = self.settings
-        effort = state.Effort(settings.steps, settings.step_size, settings.decay, settings.hope, self._apart)
+        # whoever makes recorded bounds again takes default lines for inner neurons
+        inner = 0 if self.record else settings.inner_steps
+        effort = state.Effort(settings.steps, inner, settings.step_size, settings.decay, settings.hope, self._apart)
 
         def part(begin: int, end: int, room: state.Scratch, stop: Any) -> None:
             loops.bound(self._net, asked, found, left, effort, room, (begin, end), stop)
@@ -370,7 +372,7 @@ class _Loops:
         left = state.Left(
             two.copy(), two.copy(), yes.copy(), yes[0].copy(), yes.copy(), one.copy(), first[:1].copy(), yes[0].copy()
         )
-        effort, stop = state.Effort(1, 0.5, 0.5, 4.0, 0.0), np.zeros(1, np.int8)
+        effort, stop = state.Effort(1, 1, 0.5, 0.5, 4.0, 0.0), np.zeros(1, np.int8)
         self._module.bound(net, asked, found, left, effort, room, (0, 1), stop)
         self._module.sensitivity(net, two, known, room, two.copy())
         tree, nothing = state.tree_room(net, 1, 1), np.zeros(0, np.int64)

@@ -7,10 +7,13 @@ most twice the largest corner, less than a third of the slack of `CORNER_ROOM` t
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from birdnn.bounds.compiled.compiler import compiled
 from birdnn.bounds.compiled.lines import activation_value, copy, fill
+from birdnn.bounds.compiled.losses import blame_edges
 from birdnn.bounds.compiled.pairs import fill_differences
 from birdnn.bounds.compiled.rows import push_forward
 from birdnn.bounds.compiled.state import (
@@ -144,7 +147,8 @@ def _find_used(asked: Asked, found: Found, left: Left, i: int, s: Scratch) -> No
 
 @compiled
 def _edge(net: Net, asked: Asked, left: Left, i: int, sound: bool, s: Scratch) -> int:
-    """The edge on which the bounds of the open rows depend most, of those that have a midpoint."""
+    """The edge to halve, of those that have a midpoint: the one on which bounds of open rows depend most, and what
+    their lines lose."""
     # room of rows that are bounded already
     flow, more, layers = s.rows[0, 0], s.rows[0, 1], net.shape.shape[1] - 1
     for j in range(net.shape[WIDTH, layers]):
@@ -162,6 +166,11 @@ def _edge(net: Net, asked: Asked, left: Left, i: int, sound: bool, s: Scratch) -
     else:
         # all inputs alike: the longest edge is cut
         fill(flow, 1.0)
+    blame = s.rows[0, 2]
+    if sound and blame_edges(net, s, blame):
+        # of two scores that count different things, the geometric mean: what halves help, what the bound depends on
+        for d in range(len(asked.lower[i])):
+            flow[d] = math.sqrt(flow[d] * blame[d])
     best, most = 0, -1.0
     for d in range(len(asked.lower[i])):
         width = left.upper[i, d] - left.lower[i, d]

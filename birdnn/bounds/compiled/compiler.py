@@ -33,6 +33,11 @@ def compiled(function: _Function) -> _Function:
     return cast(_Function, njit(**_OPTIONS)(function))
 
 
+def inlined(function: _Function) -> _Function:
+    """A small function that compiled ones call for each neuron: a call would cost as much as what it does."""
+    return cast(_Function, njit(inline="always", **_OPTIONS)(function))
+
+
 def entrance(function: Any) -> Any:
     """A function that Python calls: its code, and that of all it calls, stays on disk where there is a place for it."""
     function.__qualname__ = f"{function.__name__}_{_hash_sources()}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from birdnn.bounds.compiled.compiler import compiled
-from birdnn.bounds.compiled.lines import slope_of
+from birdnn.bounds.compiled.compiler import compiled, inlined
+from birdnn.bounds.compiled.lines import activation_value, slope_of
 from birdnn.bounds.compiled.state import (
     ALPHA,
     ELU,
@@ -129,6 +129,17 @@ def find_gap_lines(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> Non
         lines[LOW2], lines[LOW2_OFFSET] = lines[LOW], lines[LOW_OFFSET]
         lines[UP2], lines[UP2_OFFSET] = lines[UP], lines[UP_OFFSET]
         s.neuron[START, d], s.neuron[LARGE, d] = 0.0, size
+
+
+@inlined
+def exact_gap(kind: int, alpha: float, paired: bool, z: float, d: float) -> float:
+    """What a difference ``d`` of two networks, ``paired``, or a slope is behind an activation of ``z``."""
+    if paired:
+        return activation_value(kind, alpha, z + d) - activation_value(kind, alpha, z)
+    if kind in (RELU, LEAKY_RELU):
+        steep = 0.0 if kind == RELU else alpha
+        return d if z > 0 else steep * d
+    return slope_of(kind, alpha, z) * d
 
 
 @compiled

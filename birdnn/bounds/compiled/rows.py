@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from birdnn.bounds.compiled.compiler import compiled
+from birdnn.bounds.compiled.compiler import compiled, inlined
 from birdnn.bounds.compiled.lines import copy, execution_error, is_free, largest_value
 from birdnn.bounds.compiled.pairs import find_gap_reach
 from birdnn.bounds.compiled.state import (
@@ -64,15 +64,20 @@ def _between(one: float, other: float, weight: float) -> float:
 @compiled
 def choose_lines(net: Net, k: int, s: Scratch) -> None:
     """The lines that the weights of a layer choose, packed; see `birdnn.bounds.slopes`."""
-    n = s.neuron
-    # z errs by `slack`, and a line passes that on by its slope: away from the function on either side
     for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
-        slope = _between(n[LOW, j], n[LOW2, j], n[LOW_WEIGHT, j])
-        offset = _between(n[LOW_OFFSET, j], n[LOW2_OFFSET, j], n[LOW_WEIGHT, j])
-        n[BELOW, j], n[BELOW_OFFSET, j] = slope, offset - abs(slope) * s.slack[j]
-        slope = _between(n[UP, j], n[UP2, j], n[UP_WEIGHT, j])
-        offset = _between(n[UP_OFFSET, j], n[UP2_OFFSET, j], n[UP_WEIGHT, j])
-        n[ABOVE, j], n[ABOVE_OFFSET, j] = slope, offset + abs(slope) * s.slack[j]
+        choose_line(s.neuron, j, s.slack[j])
+
+
+@inlined
+def choose_line(n: Floats, j: int, slack: float) -> None:
+    """Those of one neuron, whose pre-activation errs by ``slack``; ``n`` is `Scratch.neuron`."""
+    # a line passes the slack on by its slope: away from the function on either side
+    slope = _between(n[LOW, j], n[LOW2, j], n[LOW_WEIGHT, j])
+    offset = _between(n[LOW_OFFSET, j], n[LOW2_OFFSET, j], n[LOW_WEIGHT, j])
+    n[BELOW, j], n[BELOW_OFFSET, j] = slope, offset - abs(slope) * slack
+    slope = _between(n[UP, j], n[UP2, j], n[UP_WEIGHT, j])
+    offset = _between(n[UP_OFFSET, j], n[UP2_OFFSET, j], n[UP_WEIGHT, j])
+    n[ABOVE, j], n[ABOVE_OFFSET, j] = slope, offset + abs(slope) * slack
 
 
 @compiled

@@ -30,11 +30,12 @@ ALPHA, ERROR = range(2)
 
 # Rows of `Scratch.place`, `Scratch.neuron` and `Scratch.combined`. Of a neuron: two lower and two upper lines, of each
 # its slope and its offset; the lines that were chosen, packed as in `birdnn.bounds.slopes.Slopes`; the first weights of
-# the second lines, the largest absolute pre-activation, the weights now, and a row on the activation.
+# the second lines, the largest absolute pre-activation, the weights now, a row on the activation, and what the lines
+# lose for it and for all items that are open (`birdnn.bounds.compiled.losses`).
 CENTRE, RADIUS, REACH, PLANE = range(4)
 LOW, LOW_OFFSET, LOW2, LOW2_OFFSET, UP, UP_OFFSET, UP2, UP2_OFFSET = range(8)
 BELOW, ABOVE, ABOVE_OFFSET, BELOW_OFFSET = range(8, 12)
-START, LARGE, LOW_WEIGHT, UP_WEIGHT, PASSED = range(12, 17)
+START, LARGE, LOW_WEIGHT, UP_WEIGHT, PASSED, LOST, BLAMED = range(12, 19)
 MULTIPLIER, MARGIN = range(2)
 
 # Rows of `Tree.line`: slope of an undecided activation on the left, its chord; then the line that was taken, the
@@ -139,9 +140,11 @@ class Left(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """Of the ascent on slopes and multipliers (`CrownSettings`); ``apart`` is `birdnn.bounds.crown.CrownBound`'s."""
+    """Of the ascent on slopes and multipliers (`CrownSettings`), ``inner``: for inner neurons whose sign is open;
+    ``apart`` is `birdnn.bounds.crown.CrownBound`'s."""
 
     steps: int
+    inner: int
     step_size: float
     decay: float
     hope: float
@@ -156,7 +159,8 @@ class Scratch(NamedTuple):
         rows: (2, BLOCK, w): the rows under way, and room for the next ones.
         constant: (BLOCK,), of these rows.
         slack: (rows,), of each row of each layer.
-        neuron: (17, n): lines, their choice, the row on each activation.
+        neuron: (19, n): lines, their choice, the row on each activation, what the lines lose.
+        depends: (n, inputs): how steep the planes are that bound each pre-activation, zero where none was made.
         needed, active: (w,), of which neurons: those to be bounded, those that are not flat.
         combined: (2, polytope rows): multipliers and margins.
         cut, by: (2, inputs): new lower and upper corners, and the planes that they are of.
@@ -167,6 +171,7 @@ class Scratch(NamedTuple):
     constant: Floats
     slack: Floats
     neuron: Floats
+    depends: Floats
     needed: Integers
     active: Integers
     combined: Floats
@@ -182,7 +187,8 @@ def scratch_room(net: Net, polytope_rows: int) -> Scratch:
         rows=np.empty((2, BLOCK, widest)),
         constant=np.empty(BLOCK),
         slack=np.empty(rows),
-        neuron=np.empty((17, neurons)),
+        neuron=np.empty((19, neurons)),
+        depends=np.empty((neurons, int(net.shape[WIDTH, 0]))),
         needed=np.empty(widest, np.int64),
         active=np.empty(widest, np.int64),
         combined=np.empty((2, polytope_rows)),

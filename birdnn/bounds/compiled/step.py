@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from birdnn.bounds.compiled.branch import find_left, flow_through_lines, flow_through_weights, proved
 from birdnn.bounds.compiled.compiler import compiled, entrance
 from birdnn.bounds.compiled.lines import copy, fill, find_lines, is_free
+from birdnn.bounds.compiled.losses import add_losses, find_losses, forget_losses
 from birdnn.bounds.compiled.pairs import find_gap_lines, is_fixed, network_neurons, tighten_blocks
 from birdnn.bounds.compiled.rows import (
     choose_lines,
@@ -24,6 +25,7 @@ from birdnn.bounds.compiled.rows import (
     push_back,
     push_forward,
 )
+from birdnn.bounds.compiled.signs import decide_signs
 from birdnn.bounds.compiled.state import (
     ABOVE,
     ABOVE_OFFSET,
@@ -89,10 +91,13 @@ def bound(net: Net, asked: Asked, found: Found, left: Left, effort: Effort, s: S
         copy(asked.inherited[i], found.known[i], 2 * neurons)
         measure_box(asked, i, s)
         # once for all items of the box: these bounds do not depend on the rows
-        sound = _inner_bounds(net, found.known[i, :neurons], found.known[i, neurons:], s, stop)
+        sound = _inner_bounds(net, found.known[i, :neurons], found.known[i, neurons:], effort, s, stop)
+        forget_losses(s)
         for item in range(asked.first[i], asked.first[i + 1]):
             if sound:
                 _bound_item(net, asked, found, effort, s, item)
+                if not proved(found.lower[item], asked.closed[asked.polytope[item]], 0.0, 0.0):
+                    add_losses(s)
             else:
                 _give_up(found, item)
             _keep_apart(found, effort, item)
@@ -151,19 +156,21 @@ def measure_box(asked: Asked, i: int, s: Scratch) -> None:
 
 
 @compiled
-def _inner_bounds(net: Net, low: Floats, up: Floats, s: Scratch, stop: Any) -> bool:
+def _inner_bounds(net: Net, low: Floats, up: Floats, effort: Effort, s: Scratch, stop: Any) -> bool:
     """Tighten the bounds of all hidden neurons, layer by layer; lines and slacks are ready behind. Is all finite?"""
     layers = net.shape.shape[1] - 1
     for k in range(layers - 1):
         if not find_slack(net, k, s):
             return False
+        for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+            fill(s.depends[j], 0.0)
         if k == 0:
             _first_layer(net, low, up, s)
             tighten_blocks(net, k, low, up)
         elif net.shape[PAIR, k] == 0:
-            _tighten_neurons(net, k, _find_needed(net, k, low, up, s, 0, net.shape[WIDTH, k + 1]), low, up, s, stop)
+            _tighten_networks(net, k, low, up, effort, s, stop)
         else:
-            _tighten_pair(net, k, low, up, s, stop)
+            _tighten_pair(net, k, low, up, effort, s, stop)
         for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
             if not (abs(low[j]) < np.inf and abs(up[j]) < np.inf):
                 return False
@@ -185,6 +192,7 @@ def _first_layer(net: Net, low: Floats, up: Floats, s: Scratch) -> None:
             middle += weight[j] * s.place[CENTRE, j]
         for j in range(m):
             spread += abs(weight[j]) * s.place[RADIUS, j]
+            s.depends[i, j] = abs(weight[j])
         # what `max` and `min` make of NaN depends on the order of their arguments
         if abs(middle) < np.inf and spread < np.inf:
             low[i] = max(low[i], middle - spread)
@@ -205,11 +213,21 @@ def _find_needed(net: Net, k: int, low: Floats, up: Floats, s: Scratch, begin: i
 
 
 @compiled
-def _tighten_pair(net: Net, k: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
+def _tighten_networks(net: Net, k: int, low: Floats, up: Floats, effort: Effort, s: Scratch, stop: Any) -> None:
+    """By default lines, then those of open signs by better ones."""
+    count = _find_needed(net, k, low, up, s, 0, network_neurons(net, k))
+    _tighten_neurons(net, k, count, low, up, s, stop)
+    tighten_blocks(net, k, low, up)
+    if effort.inner > 0:
+        decide_signs(net, k, count, low, up, effort, s, stop)
+        tighten_blocks(net, k, low, up)
+
+
+@compiled
+def _tighten_pair(net: Net, k: int, low: Floats, up: Floats, effort: Effort, s: Scratch, stop: Any) -> None:
     """Networks first: where they say what multiple a difference is, it need not be bounded."""
     n, first = net.shape[PAIR, k], network_neurons(net, k)
-    _tighten_neurons(net, k, _find_needed(net, k, low, up, s, 0, first), low, up, s, stop)
-    tighten_blocks(net, k, low, up)
+    _tighten_networks(net, k, low, up, effort, s, stop)
     count = 0
     for j in range(n):
         d = net.shape[ROW, k] + first + j
@@ -243,6 +261,8 @@ def _tighten_neurons(net: Net, k: int, count: int, low: Floats, up: Floats, s: S
             j = first + s.needed[begin + r]
             low[j] = max(low[j], least(net, s.rows[0, 2 * r], s.constant[2 * r], s))
             up[j] = min(up[j], -least(net, s.rows[0, 2 * r + 1], s.constant[2 * r + 1], s))
+            for d in range(net.shape[WIDTH, 0]):
+                s.depends[j, d] = abs(s.rows[0, 2 * r, d]) + abs(s.rows[0, 2 * r + 1, d])
 
 
 @compiled
@@ -365,6 +385,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
         for k in range(layers):
             push_forward(net, k, h, z)
             if k < layers - 1:
+                find_losses(net, k, z, s)
                 _step_line_weights(net, k, z, s, size)
                 h, z = z, h
         if len(b) > 1:
