@@ -83,11 +83,11 @@ class CrownSettings:
     Attributes:
         steps: signed-gradient steps on slopes and multipliers of the final rows.
         inner_steps: on slopes of rows of inner neurons whose sign is open, each for itself; the compiled loops do them,
-            where no choices are recorded.
+            where no choices are recorded and the network is no larger than they are made for.
         step_size: first step; slopes and multipliers live in 0..1.
         decay: factor from one step to the next.
         hope: an item is left to its halves that would stay open if all steps to come gained so many times what the
-            last three did.
+            last three did; an inner neuron, so many times what the last step did.
         rows_per_pass: rows of inner neurons that are propagated together, fewer of a large network; chosen to stay in
             the processor's cache. On a graphics device more.
         splits: of neurons, which the compiled loops do; None for none.

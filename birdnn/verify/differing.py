@@ -209,6 +209,7 @@ class _Tightening:
     def halves(self, which: Tensor) -> tuple[Work, Tensor]:
         """Both halves of some boxes, all first ones first, with their bounds."""
         parents = self.work[which]
+        # not where the bounds say: that is chosen for what they leave of a box, and here all of it stays
         cut = halve(self.bound, parents, choose_edges(self.bound, self.question, parents))
         # both halves start from what is proved of the whole
         return self.examined(cut, self.upper[which].repeat(2, 1))

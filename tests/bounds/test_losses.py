@@ -11,10 +11,10 @@ from birdnn.formats.onnx import network_from_layers
 from tests.bounds.builders import CPU, all_open, compiled, half_space, question_of
 
 
-def edge_cut(steps: int, bent: float) -> int:
-    """Of ``5 x1 - bent |x0|`` on [-1, 1] squared, as a network: an output that is nowhere proved to be above -1."""
-    first = np.array([[1, 0], [-1, 0], [0, 1]], np.float32), np.array([0, 0, 10], np.float32)
-    last = np.array([[-bent, -bent, 5]], np.float32), np.array([-50], np.float32)
+def edge_cut(steps: int, shift: float = 0) -> int:
+    """Of ``5 x1 - |x0 + shift|`` on [-1, 1] squared, as a network: an output that is not above -1 everywhere."""
+    first = np.array([[1, 0], [-1, 0], [0, 1]], np.float32), np.array([shift, -shift, 10], np.float32)
+    last = np.array([[-1, -1, 5]], np.float32), np.array([-50], np.float32)
     net = network_from_layers([first, last], "Relu")
     boxes = Boxes(torch.full((1, 2), -1.0).double(), torch.full((1, 2), 1.0).double())
     polytopes = (half_space([1.0], -1.0),)
@@ -27,10 +27,11 @@ def edge_cut(steps: int, bent: float) -> int:
 
 def test_what_is_linear_already_is_not_cut() -> None:
     """Halving x1 would change its share of the bound more, but no line loses anything there."""
-    assert edge_cut(2, bent=1.0) == 0
+    assert edge_cut(2) == 0
 
 
-def test_without_a_step_the_steepest_edge_is_cut() -> None:
-    """Nothing is known of losses then; nor is there any where all signs are decided."""
-    assert edge_cut(0, bent=1.0) == 1
-    assert edge_cut(2, bent=0.0) == 1
+def test_without_losses_the_steepest_edge_is_cut() -> None:
+    """Nothing is known of them before a step, and there are none where all signs are decided: what lines pay for
+    rounding is no loss."""
+    assert edge_cut(0) == 1
+    assert edge_cut(2, shift=3) == 1

@@ -22,6 +22,7 @@ from birdnn.bounds.slope import CompiledSlopeBound
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
+from birdnn.rounding import Semantics
 from tests.bounds.builders import (
     ACTIVATIONS,
     CPU,
@@ -53,22 +54,29 @@ def scaled(layers: Layers, exponent: int) -> Layers:
     return [(weight * size, bias * size), *middle, (last / size, end)]
 
 
-def moved(layers: Layers, seed: int, size: float) -> Layers:
-    """Other weights and biases, about so far away."""
+def moved(layers: Layers, seed: int, size: float, first: int = 0) -> Layers:
+    """Other weights and biases, about so far away, from layer ``first`` on."""
     rng = np.random.default_rng(seed)
     return [
-        (w + (size * rng.normal(size=w.shape)).astype(np.float32) * np.abs(w), b + np.float32(size) * b)
-        for w, b in layers
+        (w, b)
+        if k < first
+        else (w + (size * rng.normal(size=w.shape)).astype(np.float32) * np.abs(w), b + np.float32(size) * b)
+        for k, (w, b) in enumerate(layers)
     ]
 
 
 def bound_pair(one: Network, other: Network, boxes: Boxes, effort: CrownSettings) -> tuple[Any, BoundResult]:
     """Of B - A: each output above and below."""
     bound = CompiledDifferenceBound(one, other, effort, always=True)
+    return bound, ask(bound, boxes)
+
+
+def ask(bound: CompiledDifferenceBound, boxes: Boxes) -> BoundResult:
+    """Is B - A within a hundredth?"""
     eye = torch.eye(2, dtype=torch.float64)
     rows = torch.cat([torch.cat([eye, -eye], 1), torch.cat([-eye, eye], 1)])[:, None]
     question = Question(rows, torch.full((4, 1), -0.01, dtype=torch.float64), torch.ones(4, dtype=torch.bool))
-    return bound, bound.bound(question, boxes, torch.ones(len(boxes), 4, dtype=torch.bool), bound.root(len(boxes)))
+    return bound.bound(question, boxes, torch.ones(len(boxes), 4, dtype=torch.bool), bound.root(len(boxes)))
 
 
 def pre_activations(bound: CompiledDifferenceBound, points: Tensor) -> Tensor:
@@ -108,10 +116,18 @@ def test_no_value_of_one_network_is_outside(op: str, alpha: float | None, seed: 
 
 @pytest.mark.parametrize(("op", "alpha"), [each for each in ACTIVATIONS if each[0] in ("Relu", "LeakyRelu")])
 @settings(max_examples=12)
-@given(seed=SEEDS, exponent=st.sampled_from([-60, -20, 0, 20, 60]), size=st.sampled_from([0.0, 1e-6, 1e-3, 0.3]))
-def test_no_value_of_a_pair_is_outside(op: str, alpha: float | None, seed: int, exponent: int, size: float) -> None:
+@given(
+    seed=SEEDS,
+    exponent=st.sampled_from([-60, -20, 0, 20, 60]),
+    size=st.sampled_from([0.0, 1e-6, 1e-3, 0.3]),
+    first=st.integers(0, 3),
+)
+def test_no_value_of_a_pair_is_outside(
+    op: str, alpha: float | None, seed: int, exponent: int, size: float, first: int
+) -> None:
+    """Layers before ``first`` are shared: they have no blocks, and those behind read them as they are."""
     layers = random_layers(seed, SIZES)
-    other = scaled(moved(layers, seed, size), exponent)
+    other = scaled(moved(layers, seed, size, first), exponent)
     check_pair(scaled(layers, exponent), other, op, alpha, random_boxes(seed, 4, 3, 0.5))
 
 
@@ -166,6 +182,43 @@ def test_recorded_bounds_are_made_with_default_lines() -> None:
     assert not torch.equal(known[0], known[2])
 
 
+@pytest.mark.parametrize("semantics", ["real", "float32"])
+def test_rows_by_default_lines_are_the_usual_ones(semantics: Semantics) -> None:
+    """With steps of length zero; in float32 it is seen whether rows pay for what is rounded."""
+    lower = []
+    for effort in (CrownSettings(steps=0), CrownSettings(steps=0, inner_steps=1, step_size=0.0)):
+        known = []
+        for seed in range(5):
+            net, boxes = random_net(seed, (3, 9, 9, 9, 2)), random_boxes(seed, 6, 3)
+            polytopes = random_polytopes(seed, 2, (1,))
+            bound = compiled(net, CPU, effort, semantics)
+            opened = torch.ones(6, 1, dtype=torch.bool)
+            known.append(bound.bound(question_of(polytopes), boxes, opened, bound.root(6)).inherited)
+        lower.append(torch.cat(known))
+    assert torch.allclose(lower[0], lower[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_threads_change_nothing(first: int) -> None:
+    """Neither bounds nor where boxes are cut."""
+    layers = random_layers(0, (3, 12, 12, 12, 2))
+    one, two = (network_from_layers(made, "Relu") for made in (layers, moved(layers, 0, 0.05, first)))
+    boxes, found = random_boxes(0, 40, 3), []
+    for threads in (1, 2, 8):
+        bound = CompiledDifferenceBound(one, two, OWN, threads, always=True)
+        # what threads find in their room is what others have left there
+        for each in (boxes, boxes[torch.arange(39, -1, -1)]):
+            result = ask(bound, each)
+        found.append(result)
+    assert found[0].left is not None
+    assert len(found[0].left.parent) > 5
+    for other in found[1:]:
+        assert other.left is not None
+        assert torch.equal(other.inherited, found[0].inherited)
+        assert torch.equal(other.lower, found[0].lower)
+        assert torch.equal(other.left.edge, found[0].left.edge)
+
+
 # --- planted bugs, in the loops as plain Python -------------------------------------------------------------------
 
 
@@ -173,7 +226,8 @@ def standard_check() -> None:
     found = 0
     for seed in range(3):
         layers = random_layers(seed, (2, 4, 4, 4, 2))
-        found += check_pair(layers, moved(layers, seed, 0.3), "Relu", None, random_boxes(seed, 2, 2))
+        for first in (0, 1, 2):
+            found += check_pair(layers, moved(layers, seed, 0.3, first), "Relu", None, random_boxes(seed, 2, 2))
     assert found
 
 
@@ -190,6 +244,10 @@ BUGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "a minimum at the wrong end": ("least", lambda right: lambda net, row, c, s: right(net, -row, c, s)),
     "lower lines too high": ("choose_line", _higher),
     "the other network's neurons": ("_block_begin", lambda right: lambda net, k, block: right(net, k, 1 - block)),
+    "a shared layer taken for blocks": (
+        "_block_width",
+        lambda right: lambda net, k: right(net, k) if net.shape[4, k] else max(1, right(net, k) // 3),
+    ),
     "a bound of another sign": (
         "_ascend", lambda right: lambda net, k, i, block, sign, *a: right(net, k, i, block, 1.0, *a)
     ),

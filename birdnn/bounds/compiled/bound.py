@@ -97,8 +97,8 @@ class CompiledBound(CrownBound):
         self._net = self._pack_net()
         self._rooms: dict[int, list[state.Scratch]] = {}
         # each neuron, and an item besides, has a row that goes through all weights at most
-        weights = sum(layer.weight.numel() for layer in self._layer)
-        self._work = float(weights * (self._neurons + 1))  # of a box, about
+        self._weights = sum(layer.weight.numel() for layer in self._layer)
+        self._work = float(self._weights * (self._neurons + 1))  # of a box, about
         self._always, self._asked = always, 0.0
         splits, inputs = self.settings.splits, int(self._net.shape[state.WIDTH, 0])
         # more inputs than that, and a model costs more than some boxes
@@ -132,8 +132,9 @@ class CompiledBound(CrownBound):
         )
         found, left = self._room_for(asked)
         settings = self.settings
-        # whoever makes recorded bounds again takes default lines for inner neurons
-        inner = 0 if self.record else settings.inner_steps
+        # whoever makes recorded bounds again takes default lines for inner neurons; rows that go one at a time through
+        # weights that no cache holds cost more than halves do
+        inner = 0 if self.record or self._weights > LARGE else settings.inner_steps
         effort = state.Effort(settings.steps, inner, settings.step_size, settings.decay, settings.hope, self._apart)
 
         def part(begin: int, end: int, room: state.Scratch, stop: Any) -> None:

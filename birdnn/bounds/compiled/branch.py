@@ -170,7 +170,7 @@ def _edge(net: Net, asked: Asked, left: Left, i: int, sound: bool, s: Scratch) -
     if sound and blame_edges(net, s, blame):
         # of two scores that count different things, the geometric mean: what halves help, what the bound depends on
         for d in range(len(asked.lower[i])):
-            flow[d] = math.sqrt(flow[d] * blame[d])
+            flow[d] = math.sqrt(flow[d]) * math.sqrt(blame[d])
     best, most = 0, -1.0
     for d in range(len(asked.lower[i])):
         width = left.upper[i, d] - left.lower[i, d]

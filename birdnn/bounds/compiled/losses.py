@@ -8,6 +8,8 @@ and Lomuscio 2020, VeriNet, doi:10.3233/FAIA200385), turned to the inputs. Nothi
 
 from __future__ import annotations
 
+import numpy as np
+
 from birdnn.bounds.compiled.compiler import compiled
 from birdnn.bounds.compiled.lines import activation_value, fill
 from birdnn.bounds.compiled.pairs import exact_gap, network_neurons
@@ -30,6 +32,9 @@ from birdnn.bounds.compiled.state import (
     Scratch,
 )
 
+_ROUNDING = 2.0**-30
+"""Of the values of an activation and its line: they differ by less where only rounding is paid for."""
+
 
 @compiled
 def forget_losses(s: Scratch) -> None:
@@ -49,9 +54,11 @@ def find_losses(net: Net, k: int, z: Floats, s: Scratch) -> None:
         n[LOST, first + own + i] = exact_gap(kind, alpha, own > gaps, z[i], z[own + i])
     for i in range(net.shape[WIDTH, k + 1]):
         j = first + i
-        row = n[PASSED, j]
+        row, exact = n[PASSED, j], n[LOST, j]
         line = z[i] * n[ABOVE, j] + n[ABOVE_OFFSET, j] if row < 0 else z[i] * n[BELOW, j] + n[BELOW_OFFSET, j]
-        n[LOST, j] = abs(row * (n[LOST, j] - line))
+        gap = abs(exact - line)
+        # what a line pays for rounding is there on every box, however small
+        n[LOST, j] = abs(row) * gap if gap > _ROUNDING * (abs(exact) + abs(line)) else 0.0
 
 
 @compiled
@@ -67,24 +74,27 @@ def blame_edges(net: Net, s: Scratch, blame: Floats) -> bool:
 
     A loss is shared as the planes below and above its pre-activation vary over the box.
     """
-    inputs, total = net.shape[WIDTH, 0], 0.0
-    for d in range(inputs):
+    inputs, total = s.depends.shape[1], 0.0
+    for d in range(net.shape[WIDTH, 0]):
         blame[d] = 0.0
     for k in range(net.shape.shape[1] - 2):
-        # blocks of two networks and their difference speak about the same neurons: what one loses, edges of all mend
+        # the same neuron of two networks and its difference become linear together
         n = net.shape[PAIR, k] if net.shape[PAIR, k] > 0 else net.shape[WIDTH, k + 1]
         first, end = net.shape[ROW, k], net.shape[ROW, k + 1]
         for i in range(first, first + n):
             lost, spread = 0.0, 0.0
             for j in range(i, end, n):
                 lost += s.neuron[BLAMED, j]
+            # so written that NaN and infinity are passed over
+            if not 0 < lost < np.inf:
+                continue
+            for j in range(i, end, n):
                 for d in range(inputs):
                     spread += s.depends[j, d] * s.place[RADIUS, d]
-            if not (lost > 0 and spread > 0):
+            if not 0 < spread < np.inf:
                 continue
             total += lost
             for j in range(i, end, n):
                 for d in range(inputs):
                     blame[d] += lost / spread * s.depends[j, d]
-    # so written that NaN and infinity are nothing to go by
-    return bool(0 < total < 1e300)
+    return bool(total > 0)

@@ -56,7 +56,7 @@ from birdnn.bounds.compiled.state import (
 def decide_signs(net: Net, k: int, count: int, low: Floats, up: Floats, effort: Effort, s: Scratch, stop: Any) -> None:
     """Bound those of the first ``count`` neurons that are needed again whose sign is open.
 
-    Default lines are back in place behind.
+    Default lines are back in place behind, but where ``stop`` ended it, whose results mean nothing.
     """
     kind, first, n = net.shape[KIND, k], net.shape[ROW, k], net.shape[PAIR, k]
     # what bends everywhere has no sign to decide
@@ -94,7 +94,11 @@ def _block_width(net: Net, k: int) -> int:
 
 @compiled
 def _ascend(net: Net, k: int, i: int, block: int, sign: float, effort: Effort, s: Scratch) -> float:
-    """A lower bound of neuron ``i`` of layer ``k`` times ``sign``, as `_FinalRows._ascend` of `birdnn.bounds.crown`."""
+    """A lower bound of neuron ``i`` of layer ``k`` times ``sign``.
+
+    The steps are those of `_FinalRows._ascend` of `birdnn.bounds.crown`, without multipliers; it is left as soon as one
+    step gains too little.
+    """
     for layer in range(k):
         begin = net.shape[ROW, layer] + _block_begin(net, layer, block)
         for j in range(begin, begin + _block_width(net, layer)):

@@ -45,6 +45,9 @@ STEEP, CHORD, OFFSET, SLOPE, Z, ARRIVED = range(6)
 # the best ones.
 SIDE, BETA, LINE_WEIGHT, BEST_BETA, BEST_WEIGHT = range(5)
 
+_MOST_DEPENDS = 2**21
+"""Entries of `Scratch.depends`: 16 MB for each thread."""
+
 TREE_LEAF = -1
 """In a tree, in place of a neuron."""
 
@@ -160,7 +163,8 @@ class Scratch(NamedTuple):
         constant: (BLOCK,), of these rows.
         slack: (rows,), of each row of each layer.
         neuron: (19, n): lines, their choice, the row on each activation, what the lines lose.
-        depends: (n, inputs): how steep the planes are that bound each pre-activation, zero where none was made.
+        depends: (n, inputs): how steep the planes are that bound each pre-activation, zero where none was made; of
+            large networks, whose boxes are not cut by inputs, (n, 0).
         needed, active: (w,), of which neurons: those to be bounded, those that are not flat.
         combined: (2, polytope rows): multipliers and margins.
         cut, by: (2, inputs): new lower and upper corners, and the planes that they are of.
@@ -182,18 +186,19 @@ class Scratch(NamedTuple):
 def scratch_room(net: Net, polytope_rows: int) -> Scratch:
     """Room for one box of ``net``."""
     neurons, rows, widest = int(net.shape[ROW, -2]), int(net.shape[ROW, -1]), int(net.shape[WIDTH].max())
+    inputs = int(net.shape[WIDTH, 0])
     return Scratch(
         place=np.empty((4, widest)),
         rows=np.empty((2, BLOCK, widest)),
         constant=np.empty(BLOCK),
         slack=np.empty(rows),
         neuron=np.empty((19, neurons)),
-        depends=np.empty((neurons, int(net.shape[WIDTH, 0]))),
+        depends=np.empty((neurons, inputs if neurons * inputs <= _MOST_DEPENDS else 0)),
         needed=np.empty(widest, np.int64),
         active=np.empty(widest, np.int64),
         combined=np.empty((2, polytope_rows)),
-        cut=np.empty((2, int(net.shape[WIDTH, 0]))),
-        by=np.zeros((2, int(net.shape[WIDTH, 0])), np.int64),
+        cut=np.empty((2, inputs)),
+        by=np.zeros((2, inputs), np.int64),
     )
 
 

@@ -96,11 +96,11 @@ def bound(net: Net, asked: Asked, found: Found, left: Left, effort: Effort, s: S
         for item in range(asked.first[i], asked.first[i + 1]):
             if sound:
                 _bound_item(net, asked, found, effort, s, item)
-                if not proved(found.lower[item], asked.closed[asked.polytope[item]], 0.0, 0.0):
-                    add_losses(s)
             else:
                 _give_up(found, item)
             _keep_apart(found, effort, item)
+            if sound and not proved(found.lower[item], asked.closed[asked.polytope[item]], 0.0, 0.0):
+                add_losses(s)
         find_left(net, asked, found, left, i, sound, s)
 
 
@@ -192,6 +192,7 @@ def _first_layer(net: Net, low: Floats, up: Floats, s: Scratch) -> None:
             middle += weight[j] * s.place[CENTRE, j]
         for j in range(m):
             spread += abs(weight[j]) * s.place[RADIUS, j]
+        for j in range(s.depends.shape[1]):
             s.depends[i, j] = abs(weight[j])
         # what `max` and `min` make of NaN depends on the order of their arguments
         if abs(middle) < np.inf and spread < np.inf:
@@ -261,7 +262,7 @@ def _tighten_neurons(net: Net, k: int, count: int, low: Floats, up: Floats, s: S
             j = first + s.needed[begin + r]
             low[j] = max(low[j], least(net, s.rows[0, 2 * r], s.constant[2 * r], s))
             up[j] = min(up[j], -least(net, s.rows[0, 2 * r + 1], s.constant[2 * r + 1], s))
-            for d in range(net.shape[WIDTH, 0]):
+            for d in range(s.depends.shape[1]):
                 s.depends[j, d] = abs(s.rows[0, 2 * r, d]) + abs(s.rows[0, 2 * r + 1, d])
 
 
