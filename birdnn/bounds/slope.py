@@ -19,11 +19,46 @@ from birdnn.bounds.compiled.bound import CompiledBound, available
 from birdnn.bounds.compiled.state import Integers
 from birdnn.bounds.crown import CrownSettings
 from birdnn.bounds.difference import Followed, block_sizes
+from birdnn.bounds.protocol import BoundResult, Question
+from birdnn.boxes import Boxes
 from birdnn.chain import Affine, Chain
 from birdnn.network import Network
 
 
-class SlopeBound(Followed):
+class _Slopes(Followed):
+    """What bounds of a network and its slopes have to do otherwise than `CrownBound`."""
+
+    networks = 1
+
+    def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        """See `MarginBound.bound`."""
+        return self._exact_where_constant(question, super().bound(question, boxes, opened, inherited))
+
+    def _exact_where_constant(self, question: Question, result: BoundResult) -> BoundResult:
+        """Slopes are zero where all neurons of a layer are inactive, and no rounding is paid for.
+
+        Bounds of such slopes are below zero by what may have underflown: no halving would prove that nothing falls.
+        """
+        constant = torch.zeros(len(result.inherited), dtype=torch.bool, device=result.lower.device)
+        for span, activation in zip(self._span, self._activation, strict=True):
+            if activation.kind == "relu":
+                begin = self._neurons + span.start  # upper bounds, of the network's own neurons
+                constant |= (result.inherited[:, begin : begin + (span.stop - span.start) // 2] <= 0).all(1)
+        # of rows on slopes alone nothing but their bound is left
+        outputs = question.a.shape[2] // 2
+        alone = ~(question.a[..., :outputs] != 0).any(2)
+        exact = (-question.b).where(alone, -torch.inf).amax(1)[result.polytope]
+        better = constant[result.box] & (exact > result.lower)
+        if not bool(better.any()):
+            return result
+        plane, minimum = result.plane.clone(), result.plane_minimum.clone()
+        plane[better, -1], minimum[better, -1] = 0.0, exact[better]
+        # what is left of the boxes was said of the bounds before
+        lower = exact.where(better, result.lower)
+        return replace(result, lower=lower, plane=plane, plane_minimum=minimum, left=None)
+
+
+class SlopeBound(_Slopes):
     """`MarginBound` of rows on the outputs of a network, and behind them their slopes along an input.
 
     Args:
@@ -36,7 +71,6 @@ class SlopeBound(Followed):
     """
 
     name = "crown on slopes"
-    networks = 1
 
     def __init__(
         self, net: Network, direction: int, device: torch.device, settings: CrownSettings | None = None
@@ -46,7 +80,7 @@ class SlopeBound(Followed):
         super().__init__(slope_chain(net, direction), device, settings)
 
 
-class CompiledSlopeBound(Followed, CompiledBound):
+class CompiledSlopeBound(_Slopes, CompiledBound):
     """`SlopeBound` by compiled loops.
 
     Args:
@@ -55,7 +89,6 @@ class CompiledSlopeBound(Followed, CompiledBound):
     """
 
     name = "crown on slopes"
-    networks = 1
 
     def __init__(
         self,

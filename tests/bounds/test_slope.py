@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from birdnn.bounds.slope import CompiledSlopeBound, SlopeBound
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
+from birdnn.verify.work import Work, examine
 from tests.bounds.builders import ACTIVATIONS, CPU, random_boxes, random_layers
 
 SIZES = (3, 6, 5, 4, 2)
@@ -88,6 +90,31 @@ def test_a_linear_box_has_one_slope() -> None:
     assert torch.allclose(high[0], exact, rtol=1e-9)
     assert bool((low[0] <= exact).all())
     assert bool((exact <= high[0]).all())
+
+
+@pytest.mark.parametrize("make", [SlopeBound, CompiledSlopeBound])
+def test_slopes_are_zero_where_a_layer_is_inactive(make: type) -> None:
+    """Exactly, so that nothing falls there; a bound that pays for underflow would be below zero for ever."""
+    (weight, bias), (inner, offset), last = random_layers(1, (3, 5, 4, 2))
+    dead = (inner, (offset - 100).astype(np.float32))
+    alive = (inner, np.append(offset[:-1] - 100, 100).astype(np.float32))
+    boxes = random_boxes(0, 4, 3)
+    for second, zero in ((dead, True), (alive, False)):
+        net = network_from_layers([(weight, bias), second, last], "Relu")
+        bound = make(net, 1, CPU) if make is SlopeBound else make(net, 1, always=True)
+        low, high = ends(bound, boxes)
+        assert bool(((low == 0) & (high == 0)).all()) == zero
+        # of slopes and outputs together it says nothing of its own, nor of a closed half-space at zero
+        asked = question()
+        strict = Question(asked.a, asked.b, torch.tensor([False, False, True, True]))
+        opened = torch.ones(len(boxes), 4, dtype=torch.bool)
+        step = examine(bound, strict, Work(boxes, opened, bound.root(4), torch.arange(4)))
+        assert step.left.closed.reshape(4, 4)[:, :2].all() == zero
+        assert not step.left.closed.reshape(4, 4)[:, 2:].all()
+        mixed = Question(asked.a.clone().index_fill_(2, torch.tensor([0]), 1.0), asked.b, asked.closed)
+        lower = bound.bound(mixed, boxes, opened, bound.root(4)).lower.reshape(4, 4)
+        with torch.no_grad():
+            assert bool((lower[:, 0] <= net.double()(boxes.centres())[:, 0] + 1e-9).all())
 
 
 def test_a_planted_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
