@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownSettings
 from birdnn.bounds.difference import CompiledDifferenceBound
@@ -180,6 +181,16 @@ def test_recorded_bounds_are_made_with_default_lines() -> None:
         known.append(bound.bound(question_of(polytopes), boxes, opened, bound.root(6)).inherited)
     assert torch.equal(known[0], known[1])
     assert not torch.equal(known[0], known[2])
+
+
+def test_large_networks_take_no_row_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their weights are in no cache, and a row at a time would cost more than halves do."""
+    layers, boxes = random_layers(2, (3, 12, 12, 12, 2)), random_boxes(2, 6, 3)
+    nets = [network_from_layers(made, "Relu") for made in (layers, moved(layers, 2, 0.05))]
+    own, plain = (bound_pair(*nets, boxes, effort)[1].inherited for effort in (OWN, PLAIN))
+    monkeypatch.setattr(loops, "LARGE", 10)
+    assert torch.equal(bound_pair(*nets, boxes, OWN)[1].inherited, plain)
+    assert not torch.equal(own, plain)
 
 
 @pytest.mark.parametrize("semantics", ["real", "float32"])
