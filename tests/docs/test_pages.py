@@ -114,7 +114,7 @@ def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from birdnn.cli.app import app
 
     known = {"--index-url", "--no-deps", "--fail-on-warning", "--help", "--head", "--address"}  # of pip, Sphinx and Ray
-    known |= {"--beside", "--peer", "--first"}  # of benchmarks
+    known |= {"--beside", "--peer", "--first", "--noise"}  # of benchmarks
     commands = [get_command(app)]
     for command in commands:  # which grows by sub-commands
         known |= {name for parameter in command.params for name in parameter.opts}
