@@ -40,7 +40,7 @@ FORMS = 3
 """In which a row on both networks' outputs can be asked for, see `in_all_forms`."""
 
 INNER_STEPS = 8
-"""`CrownSettings.inner_steps` of differences and slopes: pairs that took ten thousand boxes take two thousand."""
+"""`CrownSettings.inner_steps` of queries about differences and slopes: a sixth of the boxes of pairs that need many."""
 
 Slant: TypeAlias = tuple[Tensor, Tensor]
 """Multiples of d: the least and the greatest one."""

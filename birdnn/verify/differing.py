@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.crown import CrownSettings
-from birdnn.bounds.difference import INNER_STEPS, SeparateBound, difference_bound, difference_questions, next_below
+from birdnn.bounds.difference import SeparateBound, difference_bound, difference_questions, next_below
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
@@ -25,7 +25,8 @@ from birdnn.verify.settings import SearchSettings
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.work import Work, choose_edges, halve
 
-_STEPS = 2  # while boxes are wide, cutting pays more than optimising
+# while boxes are wide, cutting pays more than optimising; so it does for inner neurons, of repaired networks
+_STEPS = 2
 _MAX_BOXES, _MAX_BYTES = 200_000, 1 << 31  # none is ever dropped: the bound is the largest of all boxes
 _DIVES = 48
 _CPU = torch.device("cpu")
@@ -37,7 +38,7 @@ def followed_difference(before: Network, after: Network) -> MarginBound:
     Raises:
         NotAChain: it is followed through chains of corresponding layers only.
     """
-    return difference_bound(before, after, _CPU, CrownSettings(steps=_STEPS, inner_steps=INNER_STEPS))
+    return difference_bound(before, after, _CPU, CrownSettings(steps=_STEPS))
 
 
 def bound_of_difference(before: Network, after: Network) -> tuple[MarginBound, str]:
