@@ -41,13 +41,11 @@ def main() -> None:
     if not nets:
         arguments.error(f"no networks in {options.data / 'onnx'}: give --data DIR, or set BIRDNN_ACASXU")
     prepare()  # compiles what is compiled once and kept
-    table, rng = Table(RESULTS / "monotonic.csv", COLUMNS, ("seed", "net")), np.random.default_rng(options.seed)
+    table = Table(RESULTS / "monotonic.csv", COLUMNS, ("seed", "net"))
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for _ in range(PAIRS):  # the draws of the pairs come first
-            noisy(nets[rng.integers(len(nets))], folder / "copy.onnx", 0.001, rng)
-        for net in nets:
-            (folder / "query.vnnlib").write_text(monotone_query(region(rng), 5, 0, 3), encoding="utf-8")
+        for net, query in zip(nets, queries(nets, options.seed, folder), strict=True):
+            (folder / "query.vnnlib").write_text(query, encoding="utf-8")
             if not table.has(seed=str(options.seed), net=net.stem):
                 found = decided({"f": net}, folder, options.timeout)
                 table.add({"seed": str(options.seed), "net": net.stem, **found, **stamp()})
@@ -55,6 +53,14 @@ def main() -> None:
     text = summary(table.rows)
     (RESULTS / "monotonic.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def queries(nets: list[Path], seed: int, folder: Path) -> list[str]:
+    """The query of each network; ``folder`` is for what is drawn before."""
+    rng = np.random.default_rng(seed)
+    for _ in range(PAIRS):  # the draws of the pairs come first
+        noisy(nets[rng.integers(len(nets))], folder / "copy.onnx", 0.001, rng)
+    return [monotone_query(region(rng), 5, 0, 3) for _ in nets]
 
 
 def region(rng: np.random.Generator) -> list[tuple[float, float]]:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from birdnn.formats.inputs import Inputs
-from birdnn.formats.suite import property_hull
 from birdnn.metrics import decisions, fidelity
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
@@ -79,6 +78,16 @@ def input_sources(case: Case, before: Network, *, final: bool) -> list[InputSour
     return [*found, _inputs_of_file(case.test, "test")] if final and case.test is not None else found
 
 
+def right_inputs(case: Case) -> Tensor | None:
+    """The user's inputs, those that the original decides rightly where they say what is right; None of none."""
+    data = case.data
+    if data is None:
+        return None
+    decided = decisions(evaluate(case.loaded.net.copy().float(), data.x), case.decision)
+    x = data.x if data.y is None or decided is None else data.x[decided == data.y]
+    return x if len(x) else None
+
+
 def _inputs_of_file(file: Inputs, ground: Ground) -> InputSource:
     where = f"the inputs of --{ground} {file.path}"
     return InputSource(where=where, ground=ground, draw=lambda count, generator: file.x, right=file.y)
@@ -117,15 +126,15 @@ def _source_beyond(case: Case) -> Iterator[InputSource]:
 
 def _hull_of_regions(case: Case) -> tuple[Tensor, Tensor] | None:
     # of points there is another hull, on lines between two of them
-    regions = [s.prop for s in case.stated]
+    regions = [region for _, found in case.regions for region in found]
     if not regions:
         return None
-    lower, upper = (torch.stack(side) for side in zip(*(property_hull(prop) for prop in regions), strict=True))
+    lower, upper = (torch.stack([getattr(region, side) for region in regions]) for side in ("lower", "upper"))
     return lower.amin(0), upper.amax(0)
 
 
 def _stated_names(case: Case) -> str:
-    return ", ".join(s.prop.name for s in case.stated)
+    return ", ".join(name for name, _ in case.regions)
 
 
 def _listed_points(subject: Subject) -> Tensor:

@@ -1,8 +1,9 @@
 """A case: a network, what is asked about it and what applies to it besides, where it is used, which output decides.
 
 Every command works on one, made by `birdnn.pipeline.reading` from files. What is asked in which way is a type: a
-property to prove (`Asked`), points with the answer wished for there (`Points`), and a property that applies to the
-network and that nobody asked about (`Applicable`).
+property to prove (`Asked`), points with the answer wished for there (`Points`), a query that relates the network to
+itself at two inputs (`Related`), and a property that applies to the network and that nobody asked about
+(`Applicable`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from birdnn.formats.inputs import Inputs
+from birdnn.formats.relation import Relation
 from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.slopes import Slope
 from birdnn.records import CaseFiles, Decision, Domain, Role, RuleBy, SuiteMatch
 from birdnn.rounding import Semantics
-from birdnn.spec import Property
+from birdnn.spec import Property, Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +48,22 @@ class Points(Asked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Related(Asked):
+    """It relates the network to itself at two inputs, and a statement about slopes implies it.
+
+    Its property is one of both runs' inputs and outputs, side by side: there is nothing of it to draw, or to evaluate
+    the network at.
+
+    Attributes:
+        relation: what the query says.
+        slope: the statement, about the original.
+    """
+
+    relation: Relation
+    slope: Slope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Applicable(Subject):
     """It is meant to hold for the network, and nobody asked about it."""
 
@@ -55,7 +74,8 @@ class Case:
 
     Attributes:
         files: what was named, and how it was to be understood.
-        subjects: what was asked about, then what applies besides.
+        subjects: what was asked about, then what applies besides; all of it is about one input at a time.
+        related: what was asked about the network at two inputs.
         corners: of the domain, (inputs,) float64 each; None where nobody knows it.
         domain: the same as a record.
         rule_by: who says `decision`.
@@ -69,6 +89,7 @@ class Case:
     files: CaseFiles
     loaded: Loaded
     subjects: tuple[Subject, ...]
+    related: tuple[Related, ...]
     # beside `domain`, which is for the record: these are computed with
     corners: tuple[Tensor, Tensor] | None
     domain: Domain | None
@@ -85,7 +106,7 @@ class Case:
     @property
     def asked(self) -> tuple[Asked, ...]:
         """What is to be proved."""
-        return tuple(subject for subject in self.subjects if isinstance(subject, Asked))
+        return (*(subject for subject in self.subjects if isinstance(subject, Asked)), *self.related)
 
     @property
     def applicable(self) -> tuple[Applicable, ...]:
@@ -96,6 +117,12 @@ class Case:
     def points(self) -> tuple[Points, ...]:
         """The points with an answer wished for."""
         return tuple(subject for subject in self.subjects if isinstance(subject, Points))
+
+    @property
+    def regions(self) -> tuple[tuple[str, tuple[Region, ...]], ...]:
+        """The regions of inputs that something is said of, by the name of what says it."""
+        own = [(subject.prop.name, subject.prop.regions) for subject in self.stated]
+        return (*own, *((subject.prop.name, subject.slope.regions) for subject in self.related))
 
     @property
     def stated(self) -> tuple[Subject, ...]:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from birdnn.network import Network
-from birdnn.pipeline.case import Subject
+from birdnn.pipeline.case import Related, Subject
 from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.preserving import Bounded
+from birdnn.pipeline.related import decide_related
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Device, Guarantee, Proved, Unknown, Verdict, Violated, Witness
 from birdnn.repair import Evidence
@@ -137,7 +138,12 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
         device=effort.device,
     )
     found: Verdict
-    if cheap:
+    if isinstance(subject, Related) and cheap:
+        found = Unknown(reason="not_found", boxes=0)  # a proof begins with the same attack
+    elif isinstance(subject, Related):
+        # no keeper and no helpers: boxes of slopes are few, or a proof is out of reach
+        found = decide_related(subject, loaded, limits, clock.watch, proving=True)
+    elif cheap:
         # no keeper: an attack has no frontier to go on from
         found = falsify(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
     else:

@@ -23,6 +23,7 @@ from birdnn.repair import (
     RepairTask,
     Retrain,
     RetrainSettings,
+    SlopeTraining,
     require_last_layer,
     top_of,
 )
@@ -34,6 +35,8 @@ def front_of(case: Case) -> Network:
 
     What such an operator reads has gradients where it has none any more, and is affine in the last weights.
     """
+    if case.related or not case.subjects:  # slopes are those of the outputs themselves
+        return case.loaded.net
     regions = tuple(region for subject in case.subjects for region in subject.prop.regions)
     # one property of all regions: the tail goes only where none of them needs it
     together = replace(case.subjects[0].prop, regions=regions)
@@ -59,6 +62,18 @@ def with_method(request: RepairRequest, net: Network, front: Network) -> RepairR
     if request.method == "finetune":
         require_last_layer(front.copy().float().cpu())
     return request
+
+
+def require_method_for(case: Case, request: RepairRequest) -> None:
+    """See that the method that was named can do something about what is asked.
+
+    Raises:
+        MismatchError: a query relates two inputs, which one method is about.
+    """
+    if case.related and request.method not in ("auto", "retrain"):
+        query = case.related[0]
+        told = "relates two inputs, for which all layers are retrained: leave --method out, or say retrain"
+        raise MismatchError(f"{query.path}: {told}")
 
 
 _FEW_ROUNDS = 2  # of a method that changes one layer, where proofs ask for other layers
@@ -95,6 +110,13 @@ def stages(
         broken: the properties that are not proved on the original.
         settings: effort.
     """
+
+    if task.slopes:
+        # no other method knows of slopes, and what keeps none of them right is no candidate
+        trained = Stage(
+            name="retrain, slopes", make=lambda: SlopeTraining(task, settings.slopes), rounds=settings.rounds
+        )
+        return [trained]
 
     def retrain(how: RetrainSettings) -> Repairer:
         return Retrain(task, replace(how, pairing=request.pairing))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.inputs import Inputs, read_inputs
 from birdnn.formats.suite import Suite, property_hull, read_domain
 from birdnn.meaning import meaning_of
-from birdnn.pipeline.case import Applicable, Asked, Case, Points, Subject
+from birdnn.pipeline.case import Applicable, Asked, Case, Points, Related, Subject
 from birdnn.pipeline.claims import assumption_notes, network_semantics, require_semantics, semantics_note
 from birdnn.pipeline.load import (
     Loaded,
@@ -26,9 +26,13 @@ from birdnn.pipeline.load import (
 )
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.pipeline.recognising import Known, named_apart, network_notes, recognise_properties
+from birdnn.pipeline.related import related_semantics, related_subject
 from birdnn.pipeline.ruling import derived_rule
 from birdnn.records import CaseFiles, Decision, Domain, Role, RuleBy, SuiteMatch
+from birdnn.rounding import Semantics
 from birdnn.spec import Property
+
+AskedT = TypeVar("AskedT", bound=Asked)
 
 UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
 """Of the figures that speak about the domain; behaviour elsewhere is measured all the same."""
@@ -41,6 +45,7 @@ def read_case(
     aimless: bool = False,
     taken: tuple[str, ...] = (),
     relating: bool = False,
+    repairing: bool = False,
 ) -> Case:
     """Read every file that is named.
 
@@ -50,6 +55,7 @@ def read_case(
         aimless: no property need be named.
         taken: names that no property may have.
         relating: properties may relate inputs, see `birdnn.formats.read_property`.
+        repairing: queries may relate the network to itself at two inputs.
 
     Raises:
         InputError: a file is unusable, a property does not fit, or the suite does not know the network.
@@ -61,8 +67,11 @@ def read_case(
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
     decision = files.decision or (known[0].decision if known is not None else "none")
     # before names are told apart: what is the same property needs no second name
-    named, twice = _without_repeats([*_read_named(files, loaded, relating), *_read_points(files, loaded, decision)])
+    queries = _read_related(files, loaded) if repairing else []
+    own = _read_named(files, loaded, relating, but={Path(query.path) for query in queries})
+    named, twice = _without_repeats([*own, *_read_points(files, loaded, decision)])
     named, renamed = _subjects_named_apart(named, taken)
+    queries, apart = _subjects_named_apart(queries, (*taken, *(subject.prop.name for subject in named)))
     found = recognise_properties(known, [subject.prop for subject in named])
     named = [replace(s, text=found.worded(known, place, s.text)) for place, s in enumerate(named)]
     subjects: list[Subject] = [*named]
@@ -71,12 +80,9 @@ def read_case(
         subjects += _applicable_subjects(known[0], found.missing, named, asked=files.suite is not None)
     asked = [subject for subject in subjects if isinstance(subject, Asked)]
     # properties to keep alone are no reason to change a network
-    if not aimless and not any(subject.role in ("goal", "suite") for subject in asked):
+    if not aimless and not any(subject.role in ("goal", "suite") for subject in (*asked, *queries)):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
-    semantics = network_semantics(loaded.net, files.semantics, [subject.prop for subject in subjects])
-    for subject in subjects:
-        subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
-        require_semantics(subject.prop, semantics)
+    semantics = _semantics_of(files, loaded, subjects, queries)
     # once all properties are known: what nobody says is read from them
     decision, rule_by = _decision_rule(files, decision, [] if aimless else subjects)
     # after roles are known: a domain by properties is that of what is repaired
@@ -84,11 +90,12 @@ def read_case(
     # last, for the file may have decisions, and needs the rule for them
     data, test = (_read_inputs_file(option, files, loaded, decision) for option in ("data", "test"))
     match = None if known is None else _suite_match(known, subjects, by_name=by_name)
-    of_suite, remarks = _suite_notes(match), (*twice, *renamed, *found.notes)
+    of_suite, remarks = _suite_notes(match), (*twice, *renamed, *apart, *found.notes)
     return Case(
         files=files,
         loaded=loaded,
         subjects=tuple(subjects),
+        related=tuple(queries),
         corners=corners,
         domain=None if corners is None else _domain_record(corners, source),
         decision=decision,
@@ -104,12 +111,25 @@ def read_case(
             *remarks,
             *_rule_note(decision, rule_by),
             *(note for subject in subjects for note in subject.prop.notes),
-            *semantics_note(loaded.net, semantics, files.semantics),
+            *(() if queries else semantics_note(loaded.net, semantics, files.semantics)),
             *assumption_notes(loaded.net, semantics),
         ),
         of_suite=of_suite,
         remarks=remarks,
     )
+
+
+def _semantics_of(
+    files: CaseFiles, loaded: Loaded, subjects: Sequence[Subject], queries: Sequence[Related]
+) -> Semantics:
+    """What proofs speak about; all subjects fit the network, and each is answered by such proofs."""
+    semantics = network_semantics(loaded.net, files.semantics, [subject.prop for subject in subjects])
+    if queries:
+        semantics = related_semantics(queries[0].path, files.semantics)
+    for subject in subjects:
+        subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+        require_semantics(subject.prop, semantics)
+    return semantics
 
 
 def _suite_match(known: Known, subjects: Iterable[Subject], *, by_name: bool) -> SuiteMatch:
@@ -145,11 +165,26 @@ def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -
     return suite, entry
 
 
-def _read_named(files: CaseFiles, loaded: Loaded, relating: bool) -> list[Asked]:
-    found: list[Asked] = []
-    roles: tuple[tuple[Role, tuple[Path, ...]], ...] = (("goal", files.props), ("keep", files.keep))
-    for role, paths in roles:
+def _read_related(files: CaseFiles, loaded: Loaded) -> list[Related]:
+    """The queries about the network at two inputs, each file once."""
+    found = dict[Path, Related]()
+    for role, paths in _roles(files):
         for path in paths:
+            if path.resolve() not in found and (query := related_subject(path, loaded, role)) is not None:
+                found[path.resolve()] = query
+    return list(found.values())
+
+
+def _roles(files: CaseFiles) -> tuple[tuple[Role, tuple[Path, ...]], ...]:
+    return ("goal", files.props), ("keep", files.keep)
+
+
+def _read_named(files: CaseFiles, loaded: Loaded, relating: bool, but: Container[Path]) -> list[Asked]:
+    found: list[Asked] = []
+    for role, paths in _roles(files):
+        for path in paths:
+            if path.resolve() in but:
+                continue
             prop = load_property(path, loaded, files.units, relating=relating)
             found.append(Asked(prop=prop, path=str(path.resolve()), text=property_statement(prop), role=role))
     return found
@@ -181,7 +216,7 @@ def _without_repeats(subjects: Sequence[Asked]) -> tuple[list[Asked], tuple[str,
     return list(found.values()), tuple(notes)
 
 
-def _subjects_named_apart(subjects: Sequence[Asked], taken: tuple[str, ...]) -> tuple[list[Asked], tuple[str, ...]]:
+def _subjects_named_apart(subjects: Sequence[AskedT], taken: tuple[str, ...]) -> tuple[list[AskedT], tuple[str, ...]]:
     """The subjects under names that no two of them share, and a sentence about each that got another one."""
     named = named_apart([subject.prop for subject in subjects], taken)
     return [replace(s, prop=prop) for s, prop in zip(subjects, named.props, strict=True)], named.notes

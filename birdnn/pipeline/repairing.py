@@ -12,10 +12,10 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.together import Together
-from birdnn.metrics import decisions, initialiser_changes, regressions
-from birdnn.pipeline.behaviour import kept_word
+from birdnn.metrics import initialiser_changes, regressions
+from birdnn.pipeline.behaviour import kept_word, right_inputs
 from birdnn.pipeline.candidates import Candidates
-from birdnn.pipeline.case import Asked, Case, Points, Subject
+from birdnn.pipeline.case import Asked, Case, Points, Related, Subject
 from birdnn.pipeline.certifying import Decided, certificate_obstacle, unwritten_note, verdict_without_proof
 from birdnn.pipeline.certifying_repair import RepairCertificate
 from birdnn.pipeline.claims import is_chain
@@ -31,10 +31,11 @@ from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localise_violated
 from birdnn.pipeline.measuring import Comparison, Measured
-from birdnn.pipeline.methods import front_of, stages, with_method
+from birdnn.pipeline.methods import front_of, require_method_for, stages, with_method
 from birdnn.pipeline.picturing import repair_pictures
 from birdnn.pipeline.preserving import Closeness, require_comparable, too_far_note
 from birdnn.pipeline.reading import read_case
+from birdnn.pipeline.related import slope_goal
 from birdnn.pipeline.room import rounding_room
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import survival_notes, survivors
@@ -63,7 +64,6 @@ from birdnn.repair import Goal, RepairTask
 from birdnn.report.headline import result_in_words as said_of
 from birdnn.report.publish import write_record
 from birdnn.report.witnesses import verdict_remark
-from birdnn.sample import evaluate
 from birdnn.verify.remote import helpers_at
 from birdnn.verify.search import varies_in_many
 from birdnn.verify.settings import SearchSettings
@@ -114,8 +114,9 @@ class _Repair:
         require_engines(request.crosscheck)
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
         watch.update(Progress(phase=f"reading {request.net.name}"))
-        self.case: Case = read_case(CaseFiles.of(request))
+        self.case: Case = read_case(CaseFiles.of(request), repairing=True)
         require_comparable(self.case, request)
+        require_method_for(self.case, request)
         self.device = device_for(request.device, self.case.loaded.net)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
@@ -239,14 +240,14 @@ class _Repair:
         return [
             Decided(prop=s.prop, path=s.path, verdict=best.answers[s.prop.name].verdict)
             for s in self.asked
-            if not isinstance(s, Points) and best.guarantee(s.prop.name) == "proved"
+            if not isinstance(s, Points | Related) and best.guarantee(s.prop.name) == "proved"
         ]
 
     # --- the defect
 
     def _decide_original(self) -> None:
         """Decide every property on the original."""
-        subjects, until = self.case.subjects, _BEFORE * self.clock.timeout_s
+        subjects, until = (*self.case.subjects, *self.case.related), _BEFORE * self.clock.timeout_s
         for number, subject in enumerate(subjects):
             name = subject.prop.name
             self.watch.update(Progress(phase=f"deciding {name} on the original"))
@@ -276,6 +277,8 @@ class _Repair:
         )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
+        if isinstance(subject, Related):  # a hunt knows regions of one input
+            return (first,)
         deadline = self.clock.search.part(self.settings.shares.examples / len(self.case.subjects))
         generator = torch.Generator().manual_seed(self.request.seed)
         hunt = self._make_hunter(deadline.over, len(self.case.subjects))
@@ -313,18 +316,10 @@ class _Repair:
             seed=self.request.seed,
             device=self.device,
             front=self.front,
-            data=self._right_data(),
+            data=right_inputs(self.case),
             over=self.clock.over,
+            slopes=tuple(map(slope_goal, self.case.related)),
         )
-
-    def _right_data(self) -> Tensor | None:
-        """The user's inputs, those that the original decides rightly where they say what is right; None of none."""
-        data = self.case.data
-        if data is None:
-            return None
-        decided = decisions(evaluate(self.case.loaded.net.copy().float(), data.x), self.case.decision)
-        x = data.x if data.y is None or decided is None else data.x[decided == data.y]
-        return x if len(x) else None
 
     def _make_hunter(self, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
         return make_hunter(self.settings, stopped, regions, self.device)
@@ -362,7 +357,9 @@ class _Repair:
             case=self.case,
             settings=self.settings,
             seed=self.request.seed,
-            resample=self._make_hunter(deadline.over, max(len(s.prop.regions) for s in self.case.subjects)),
+            resample=self._make_hunter(
+                deadline.over, max((len(s.prop.regions) for s in self.case.subjects), default=1)
+            ),
             replays=after.replays,
             deadline=deadline,
             source=after.net,
@@ -399,11 +396,10 @@ class _Repair:
     def _sample_afresh(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
         """What fresh samples of the proved properties contradict."""
         begun, said = self.clock.now(), self.request.samples
-        drawn = self.asked if said is None else self.case.subjects
+        drawn = [s for s in (self.asked if said is None else self.case.subjects) if not isinstance(s, Points | Related)]
         found = sample_afresh(
             loaded,
-            # of single points there is nothing to draw
-            [s.prop for s in drawn if s.prop.name in proved and not isinstance(s, Points)],
+            [s.prop for s in drawn if s.prop.name in proved],  # of single points and of pairs nothing is drawn
             samples=SAMPLES if said is None else said,
             seed=self.request.seed,
             watch=self.watch,
@@ -419,7 +415,7 @@ class _Repair:
         contradicted: dict[str, Witness] = {}
         for subject in self.asked if self.request.crosscheck else ():
             name = subject.prop.name
-            if name not in answers:
+            if name not in answers or isinstance(subject, Related):  # engines are asked about one input
                 continue
             inquiry = Inquiry(
                 loaded=loaded,
@@ -496,7 +492,7 @@ class _Repair:
 
     def _localise_broken(self) -> tuple[PropertyLocalisation, ...]:
         """The neurons behind each violation, where a report was asked for."""
-        broken = [s for s in self.asked if self.before[s.prop.name].guarantee == "violated"]
+        broken = [s for s in self.case.subjects if self.before[s.prop.name].guarantee == "violated"]
         if not self.request.report:
             return ()
         deadline = self.clock.stage(self.settings.shares.localising)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from birdnn.pipeline.clock import remaining_limit
 from birdnn.records import RepairRequest
-from birdnn.repair import AllLayersSettings, FinetuneSettings, LinearSettings, RetrainSettings
+from birdnn.repair import AllLayersSettings, FinetuneSettings, LinearSettings, RetrainSettings, SlopeTrainingSettings
 from birdnn.verify import AttackSettings
 
 
@@ -94,6 +94,7 @@ class RepairSettings:
         retrain, finetune, linear: of the repair methods; what the request says replaces what they say.
         output_layer: of retraining the last affine map alone.
         all_layers: of retraining all layers on bounds.
+        slopes: of retraining them until slopes are right.
         localize: of the search for responsible neurons.
         preserving: of saying how far the result can be from the original.
         attack: before each proof, for each property.
@@ -120,6 +121,7 @@ class RepairSettings:
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     linear: LinearSettings = field(default_factory=LinearSettings)
     all_layers: AllLayersSettings = field(default_factory=AllLayersSettings)
+    slopes: SlopeTrainingSettings = field(default_factory=SlopeTrainingSettings)
     localize: LocalizeSettings = field(default_factory=LocalizeSettings)
     preserving: PreservingSettings = field(default_factory=PreservingSettings)
     attack: AttackSettings = field(default_factory=AttackSettings)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from birdnn.repair.all_layers import AllLayers, AllLayersSettings
 from birdnn.repair.finetune import Finetune, FinetuneSettings, top_of
 from birdnn.repair.linear import LastLayer, LinearSettings, require_last_layer
-from birdnn.repair.protocol import Evidence, Goal, Repairer, RepairTask, Resample
+from birdnn.repair.protocol import Evidence, Goal, Repairer, RepairTask, Resample, SlopeGoal
 from birdnn.repair.retrain import Retrain, RetrainSettings
+from birdnn.repair.slope_training import SlopeTraining, SlopeTrainingSettings
 
 __all__ = [
     "AllLayers",
@@ -22,6 +23,9 @@ __all__ = [
     "Resample",
     "Retrain",
     "RetrainSettings",
+    "SlopeGoal",
+    "SlopeTraining",
+    "SlopeTrainingSettings",
     "require_last_layer",
     "top_of",
 ]

@@ -13,34 +13,29 @@ rows are bounded together, are ours.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import kl_div, softplus
+from torch.nn.functional import softplus
 
 from birdnn.bounds.interval import propagate_to
 from birdnn.errors import MismatchError
-from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, learn_evidence, repair_set, some_of
-from birdnn.repair.importance import decision_gap
-from birdnn.repair.jacobian import HELD, Trained
+from birdnn.repair.hunting import aims_of, learn_evidence, repair_set
+from birdnn.repair.imitation import LEAST, Imitation, finite_step, set_rates
+from birdnn.repair.jacobian import HELD
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.readout import Readout
-from birdnn.sample import draw_uniform, evaluate
 from birdnn.sample.pieces import multiplications
 from birdnn.spec import Region
 
-# beside what is divided by and may be nothing
-_LEAST = 1e-12
-# factor on `weight` for each further candidate; logits that one typical gap makes in the loss on decisions
-_MORE, _SHARP = 3.0, 6.0
+# factor on `weight` for each further candidate
+_MORE = 3.0
 _LOOSE, _NARROW = 2.0, 1 / 256
 """The loss on bounds above which intervals see next to nothing; boxes are narrower at first, at least so wide."""
 
@@ -84,18 +79,16 @@ class AllLayers:
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
         self.teacher = task.teacher()
-        names = tuple(name for name in self.teacher.initialisers() if name in self.teacher.repairable)
-        self.trained = Trained(self.teacher, names=names)
         shares = settings.margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.kept_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.asked = [Asked.of(aim) for aim in self.aims if aim.goal.repair and any(p.rows for p in aim.region.unsafe)]
         if not self.asked:
             raise MismatchError("no region asks anything of the outputs")
+        self.imitation = Imitation(task, self.teacher, self.aims, self.generator)
+        self.trained, self.scale = self.imitation.trained, self.imitation.scale
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         self.share, self.weight = settings.share, settings.weight
-        self.kept = self._draw_kept_inputs()
-        self.scale = self._margin_scale()
         self.held, self.made = False, 0
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
@@ -105,7 +98,7 @@ class AllLayers:
         # margins stay: what a proof did not reach is asked for by wider boxes and a greater weight
         learn_evidence(self.aims, evidence, student, self.generator, harder=1.0, over=over)
         steps = self._affordable_steps()
-        optimiser = self._make_optimiser(student)
+        optimiser = self.imitation.optimiser(student, self.settings.rate)
         rates = [group["lr"] for group in optimiser.param_groups]
         bounds = Bounds(student)
         start, self.weight = self.share, self.weight * (_MORE if self.made else 1)
@@ -119,19 +112,14 @@ class AllLayers:
                 break
             watch.update(Progress(phase="training on bounds", done=step / steps, detail=f"step {step + 1} of {steps}"))
             done = max(
-                step / steps, (time.monotonic() - begun) / max(timeout_s, _LEAST)
+                step / steps, (time.monotonic() - begun) / max(timeout_s, LEAST)
             )  # small steps come last in any case
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, done))) / 2
+            set_rates(optimiser, rates, done)
             # full width from two thirds of the steps on, so that the last ones train what the proof will ask
             share = start * (target / start) ** min(1.0, 1.5 * done)
-            loss = self._change_loss(student) + self.weight * self._bound_loss(student, bounds, share)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            # an overflow in one box would put NaN into all weights; the next step draws other boxes
-            if all(p.grad is None or bool(p.grad.isfinite().all()) for p in student.parameters()):
-                optimiser.step()
-        self._take_change(student)
+            kept = self.imitation.loss(student, self.settings.kept)
+            finite_step(optimiser, student, kept + self.weight * self._bound_loss(student, bounds, share))
+        self.change, self.held = self.imitation.change_of(student)
         return self.task.net.with_values(self.trained.values(self.change))
 
     def negatives(self) -> dict[str, Tensor]:
@@ -152,77 +140,11 @@ class AllLayers:
         """As many as the work allows: each evaluates its inputs, and its boxes at two ends, forwards and backwards."""
         s = self.settings
         # thrice: a pass backwards costs about two forwards
-        evaluations = 3 * (len(self.kept) * s.kept + (s.search + 3) * self._boxes_per_step())
+        evaluations = 3 * (len(self.imitation.sources) * s.kept + (s.search + 3) * self._boxes_per_step())
         return max(1, min(s.steps, int(s.work / (evaluations * multiplications(self.teacher)))))
 
     def _boxes_per_step(self) -> int:
         return min(self.settings.boxes, 8 * len(self.asked))
-
-    def _make_optimiser(self, student: Network) -> torch.optim.Optimizer:
-        groups = []
-        for name in self.trained.names:
-            value = student.value(name)
-            value.requires_grad_(True)
-            # a step of Adam is as large as its rate, whatever the gradient: a rate for all would rewrite layers of
-            # small values
-            size = float(value.detach().square().mean().sqrt())
-            # biases may all be zero
-            groups.append({"params": [value], "lr": self.settings.rate * max(size, self.trained.least)})
-        return torch.optim.Adam(groups)
-
-    def _take_change(self, student: Network) -> None:
-        """Keep the change, cut off where a layer has moved farther than it may."""
-        values = [student.value(name).detach().flatten() for name in self.trained.names]
-        change = torch.cat(values).double().nan_to_num() - self.trained.original
-        # from the original: a limit on each candidate's own change would let several of them go anywhere
-        reach = self.trained.reach(torch.zeros_like(change), change, self.task.max_change)
-        self.held, self.change = reach < 1, reach * change
-
-    # --- what is kept
-
-    def _draw_kept_inputs(self) -> list[Tensor]:
-        """Inputs at which the original is right, of each kind; where none is known, surroundings of the regions."""
-        task, inside = self.task, [aim.positives.x for aim in self.aims if len(aim.positives)]
-        found = [] if task.data is None else [task.data]
-        if task.domain is not None:
-            found.append(draw_uniform(*task.domain, 1 << 13, self.generator))
-        if inside:
-            found.append(some_of(torch.cat(inside), 1 << 13, self.generator))
-        return found or [torch.cat([self._draw_around(aim.region) for aim in self.aims])]
-
-    def _draw_around(self, region: Region) -> Tensor:
-        """Inputs as far beyond a region as it is wide: inside, all is to change."""
-        width = region.upper - region.lower
-        return draw_uniform(region.lower - width, region.upper + width, 1 << 10, self.generator)
-
-    def _margin_scale(self) -> float:
-        """Margins count relative to this: the median gap of the two best outputs, else the regions' median margin."""
-        clear = decision_gap(evaluate(self.teacher, torch.cat(self.kept)), self.task.decision)
-        found = float(clear.median()) if clear is not None else 0.0
-        typical = sorted(aim.typical for aim in self.aims)[len(self.aims) // 2]
-        return max(found if found > 0 else typical, _LEAST)
-
-    def _change_loss(self, student: Network) -> Tensor:
-        """How far outputs moved from the original's, relative to their size; and decisions, where something decides.
-
-        At inputs that are kept, and between two of them: where there are a thousand, much else fits all of them.
-        """
-        total = torch.zeros(())
-        for x in self.kept:
-            first, second = torch.randint(len(x), (2, self.settings.kept), generator=self.generator)
-            # 0 in half of the cases: then it is the kept input itself
-            between = (2 * torch.rand(len(first), 1, generator=self.generator) - 1).clamp(min=0)
-            inputs = x[first] + between * (x[second] - x[first])
-            with torch.no_grad():
-                before = self.teacher(inputs)
-            now = student(inputs)
-            total = total + (now - before).square().mean() / before.square().mean().clamp(min=_LEAST)
-            if decisions(before, self.task.decision) is not None:
-                sign = -1.0 if self.task.decision == "argmin" else 1.0
-                # sharpened logits: a change counts where the decision is close, and hardly where it is clear
-                old, new = ((sign * _SHARP / self.scale * z).log_softmax(1) for z in (before, now))
-                total = total + kl_div(new, old, reduction="batchmean", log_target=True)
-        return total / len(self.kept)
 
     # --- what is to be proved
 

@@ -42,6 +42,21 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlopeGoal:
+    """A statement about how fast outputs change along one input, which has to hold afterwards.
+
+    Attributes:
+        name: of the property that it implies.
+        direction: number of the input.
+        regions: of inputs; unsafe are rows on outputs, which are zero, and behind them their slopes.
+    """
+
+    name: str
+    direction: int
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RepairTask:
     """What is to be repaired.
 
@@ -50,6 +65,7 @@ class RepairTask:
         front: what is trained and looked at instead, with the same initialisers: the original without an operator at
             its end that changes nothing in what the goals ask (a softmax, where outputs are compared); None: itself.
         goals: properties, in any order.
+        slopes: statements about slopes; one of the methods can do something about them.
         domain: corners of the input domain, (inputs,) float64 each; None where nobody knows it.
         decision: which output decides.
         rule_told: the user or a suite says so; otherwise it is a guess, and what rests on it must hold by either rule.
@@ -78,6 +94,7 @@ class RepairTask:
     front: Network | None = None
     data: Tensor | None = None
     over: Over = never
+    slopes: tuple[SlopeGoal, ...] = ()
 
     def teacher(self) -> Network:
         """What a repair begins with and imitates, float32 on the CPU, without gradients."""

@@ -37,7 +37,8 @@ def cut_remains(
         recorder: numbers the halves.
     """
     on_input = step.left.edge < len(smallest)
-    tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
+    # edge by edge: one that is fixed at a decimal is as wide as that is rounded, and never below a share of nothing
+    tiny = ((step.remains.boxes.widths() <= smallest) | ~step.remains.boxes.divisible()).all(1)
     # a box that is divided by a neuron gets no smaller, and yet nearer to a proof
     tiny &= on_input
     small = [step.remains.boxes[tiny]] if bool(tiny.any()) else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.records import ARITHMETIC, Progress, Proved, Unknown, UnknownReason, Watch
@@ -13,10 +15,12 @@ from birdnn.verify.bounding import root_of
 from birdnn.verify.branching import cut_remains, take_batch
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.spread import smallest_edges
-from birdnn.verify.work import Work, examine
+from birdnn.verify.work import examine
 
 _BATCH = 256
 _NEWS_EVERY_S = 0.2
+_SHOWN = 4096
+"""Of the boxes that are left open, those that were cut last."""
 
 
 def cover_region(
@@ -62,12 +66,18 @@ def cover_region(
                 told, waiting = time.monotonic(), sum(len(work) for work in stack)
                 watch.update(Progress(phase=phase, detail=f"{boxes:,} boxes, {waiting:,} open"))
             continue
-        return _unknown_verdict(reason, boxes, stack)
+        return _unknown_verdict(reason, boxes, [work.boxes for work in reversed(stack)])
     if stuck:
-        return Unknown(reason="precision", boxes=boxes, open_boxes=sum(map(len, stuck)), arithmetic=ARITHMETIC["real"])
+        return _unknown_verdict("precision", boxes, stuck)
     return Proved(boxes=boxes, arithmetic=ARITHMETIC["real"])
 
 
-def _unknown_verdict(reason: UnknownReason, boxes: int, stack: list[Work]) -> Unknown:
-    waiting = sum(len(work) for work in stack)
-    return Unknown(reason=reason, boxes=boxes, open_boxes=waiting, arithmetic=ARITHMETIC["real"])
+def _unknown_verdict(reason: UnknownReason, boxes: int, waiting: list[Boxes]) -> Unknown:
+    left = Boxes.concatenate(waiting)
+    return Unknown(
+        reason=reason,
+        boxes=boxes,
+        open_boxes=len(left),
+        arithmetic=ARITHMETIC["real"],
+        undecided=left[:_SHOWN].to(torch.device("cpu")),
+    )

@@ -46,6 +46,7 @@ _AHEAD = 2  # tasks for each helper, so that none waits for the next one
 _LOOK_S = 0.2
 _LOSSES = 4  # of the same task
 _SHOWN = 64  # suspicious points of a task
+_ROUNDINGS = 2.0**-50  # of an input, that an edge may be wide and count as none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -290,4 +291,6 @@ def boxes_before_helpers(net: Network, bound: MarginBound) -> int:
 
 def smallest_edges(settings: SearchSettings, region: Region) -> Tensor:
     """Edges of a box that is given up, shape (inputs,)."""
-    return settings.smallest_width * (region.upper - region.lower)
+    size = torch.maximum(region.lower.abs(), region.upper.abs())
+    # an input that is fixed at a decimal has a box around it, of a few roundings, and is to be no reason to go on
+    return settings.smallest_width * (region.upper - region.lower) + _ROUNDINGS * size
