@@ -89,7 +89,7 @@ class Case:
     files: CaseFiles
     loaded: Loaded
     subjects: tuple[Subject, ...]
-    related: tuple[Related, ...]
+    related: tuple[Related, ...] = ()
     # beside `domain`, which is for the record: these are computed with
     corners: tuple[Tensor, Tensor] | None
     domain: Domain | None
