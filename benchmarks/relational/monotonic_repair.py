@@ -37,6 +37,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--timeout", type=float, default=300.0, metavar="S")
     arguments.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each process")
+    arguments.add_argument("--after", type=int, default=0, metavar="N", help="leave out the first N networks")
     arguments.add_argument("--keep", type=Path, help="folder in which the repaired networks stay")
     options = arguments.parse_args()
     nets = sorted((options.data / "onnx").glob("*.onnx"))
@@ -48,7 +49,7 @@ def main() -> None:
         folder = Path(scratch)
         for net, query in zip(nets, queries(nets, options.seed, folder), strict=True):
             (folder / "query.vnnlib").write_text(query, encoding="utf-8")
-            if not table.has(seed=str(options.seed), net=net.stem):
+            if nets.index(net) >= options.after and not table.has(seed=str(options.seed), net=net.stem):
                 out = (options.keep or folder) / net.stem
                 found = repaired(net, folder / "query.vnnlib", out, options.timeout, options.threads)
                 table.add({"seed": str(options.seed), "net": net.stem, **found, **stamp()})

@@ -52,7 +52,9 @@ class SlopeTrainingSettings:
 
     Attributes:
         steps: gradient steps for the first candidate at most, `work` multiplications; `polish` for each further one.
-        rate: of Adam, as a share of the root mean square of each initialiser; a later candidate's is `gentler` of it.
+        rate: of Adam, as a share of the root mean square of each initialiser, at most; a later candidate's is `gentler`
+            of it. Steps begin with the share `calm` of it, and grow by `bolder` while searches meet wrong slopes: where
+            little has to change, small steps keep decisions that large ones do not find again.
         points: inputs of one step at which slopes are asked for, half of them the worst known.
         boxes: small boxes of one step, half of them around the worst known.
         widths: of boxes, as shares of their region: the least and the greatest.
@@ -72,6 +74,8 @@ class SlopeTrainingSettings:
     work: float = 1e13
     rate: float = 1e-3
     gentler: float = 0.3
+    calm: float = 0.05
+    bolder: float = 1.08
     points: int = 300
     boxes: int = 96
     widths: tuple[float, float] = (0.01, 0.05)
@@ -128,6 +132,7 @@ class SlopeTraining:
         steps = self._affordable_steps(s.steps if first else s.polish)
         optimiser = self.imitation.optimiser(student, s.rate if first else s.gentler * s.rate)
         rates = [group["lr"] for group in optimiser.param_groups]
+        pace = s.calm if first else 1.0
         hunts = {steps * (i + 1) // (s.hunts + 1) for i in range(s.hunts)} if first else {0}
         for step in range(steps):
             if over():
@@ -139,9 +144,10 @@ class SlopeTraining:
             if step % s.search == 0:
                 wrong = [aim.search(student, self.generator) for aim in self.slopes]
                 self.weight *= s.grows if any(wrong) else s.falls
+                pace = min(1.0, pace * s.bolder) if any(wrong) else pace
             done = max(step / steps, 1 - max(0.0, until - time.monotonic()) / max(timeout_s, LEAST))
             warm = min(1.0, (step + 1) / (_WARM * steps))
-            set_rates(optimiser, [warm * rate for rate in rates], done)
+            set_rates(optimiser, [warm * pace * rate for rate in rates], done)
             finite_step(optimiser, student, self._loss(student))
         self.change, self.held = self.imitation.change_of(student)
         return self.task.net.with_values(self.imitation.trained.values(self.change))
