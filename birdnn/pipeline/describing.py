@@ -94,6 +94,7 @@ def property_outcomes(case: Case, found: Found, after: Mapping[str, Answer] | No
             engines=found.engines.get(name, ()),
             remaining=verdict.witness if after is not None and isinstance(verdict, Violated) else None,
             regions=() if isinstance(subject, Points | Related) else tuple(map(StatedRegion.of, subject.prop.regions)),
+            runs=tuple(net.name for net in subject.relation.networks) if isinstance(subject, Related) else (),
             reason=verdict.reason if isinstance(verdict, Unknown) else None,
             open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,
         )

@@ -188,7 +188,7 @@ class RepairRequest:
 @publishes(
     "PropertyModel",
     "name file=path sha256 text role before after verify_s boxes arithmetic counterexamples remaining sampled engines "
-    "regions reason open_boxes",
+    "regions runs reason open_boxes",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyOutcome:
@@ -219,7 +219,18 @@ class PropertyOutcome:
     engines: Annotated[
         tuple[EngineAnswer, ...], Said("With --crosscheck, about `after`: ours, then that of each engine.")
     ] = ()
-    regions: Annotated[tuple[StatedRegion, ...], Said("What it says, network units; empty for points.", absent=())] = ()
+    regions: Annotated[
+        tuple[StatedRegion, ...],
+        Said("What it says, network units; empty for points, and for a query that relates two inputs.", absent=()),
+    ] = ()
+    runs: Annotated[
+        tuple[str, ...],
+        Said(
+            "Of a query that relates the network to itself: what it calls each run. Counterexamples list their inputs, "
+            "and outputs, one behind the other.",
+            absent=(),
+        ),
+    ] = ()
     reason: Annotated[UnknownReason | None, _AsText, Said("Why `after` is unknown, as in `verify`.", absent=None)] = (
         None
     )

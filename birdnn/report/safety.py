@@ -23,6 +23,7 @@ from birdnn.records import (
     RepairResult,
     Risk,
     SafetyReport,
+    ShownValue,
     Summary,
     Tone,
     Witness,
@@ -30,7 +31,7 @@ from birdnn.records import (
 from birdnn.report.headline import examples_in_words, is_contradicted, result_in_words
 from birdnn.report.risks import residual_risks
 from birdnn.report.standards import standards_mapping
-from birdnn.report.words import domain_ranges, network_sides, property_in_words
+from birdnn.report.words import Side, domain_ranges, network_sides, property_in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +53,16 @@ report = json.load(open({report}))
 session = onnxruntime.InferenceSession({net})
 entries = session.get_inputs()
 shapes = [[n if isinstance(n, int) and n > 0 else 1 for n in entry.shape] for entry in entries]
-ends = numpy.cumsum([numpy.prod(shape, dtype=int) for shape in shapes])[:-1]
+ends = numpy.cumsum([numpy.prod(shape, dtype=int) for shape in shapes])
 kind = numpy.float64 if entries[0].type == "tensor(double)" else numpy.float32
 names = [out.name for out in session.get_outputs() if out.type in ("tensor(float)", "tensor(double)")]
 for prop in report["properties"]:
     for found in prop["counterexamples"]:
-        parts = numpy.split(numpy.array(found["x"], kind), ends)
-        fed = {{e.name: part.reshape(shape) for e, part, shape in zip(entries, parts, shapes)}}
-        y = numpy.concatenate([value.ravel() for value in session.run(names, fed)]).tolist()
+        y = []
+        for x in numpy.array(found["x"], kind).reshape(-1, ends[-1]):
+            parts = numpy.split(x, ends[:-1])
+            fed = {{e.name: part.reshape(shape) for e, part, shape in zip(entries, parts, shapes)}}
+            y += numpy.concatenate([value.ravel() for value in session.run(names, fed)]).tolist()
         print(prop["name"], y, "as recorded" if y == found["y"] else "recorded: %s" % found["y"])
 """
 """Does what `birdnn.runtime.Session` does, and needs onnxruntime alone: given no name of an output it runs all of them.
@@ -219,16 +222,27 @@ def _defects(outcome: PropertyRepair) -> tuple[Defect, ...]:
 def _defect(outcome: PropertyRepair, prop: PropertyOutcome, found: Witness, file: Literal["before", "after"]) -> Defect:
     inputs, outputs = network_sides(outcome)
     chosen = {"argmin": min, "argmax": max}.get(outcome.decision)
-    place = None if chosen is None or not found.y else found.y.index(chosen(found.y))
+    # no output of two runs decides
+    alone = chosen is not None and found.y and not prop.runs
+    place = found.y.index(chosen(found.y)) if chosen is not None and alone else None
     return Defect(
         property=prop.name,
-        inputs=tuple(inputs.value(i, value) for i, value in enumerate(found.x)),
-        outputs=tuple(outputs.value(i, value) for i, value in enumerate(found.y)),
+        inputs=_values_of_runs(inputs, found.x, prop.runs),
+        outputs=_values_of_runs(outputs, found.y, prop.runs),
         decides=None if place is None else outputs.name(place),
         replayed_by=found.replayed_by,
         exactly=found.exactly,
         file=file,
     )
+
+
+def _values_of_runs(side: Side, values: Sequence[float], runs: Sequence[str]) -> tuple[ShownValue, ...]:
+    """Values with their names, behind each the run that it is of where there are several."""
+    if not runs:
+        return tuple(side.value(i, value) for i, value in enumerate(values))
+    each = len(values) // len(runs)
+    found = [(runs[i // each], side.value(i % each, value)) for i, value in enumerate(values)]
+    return tuple(replace(value, name=f"{value.name} of {run}") for run, value in found)
 
 
 def _most_moved_values(outcome: RepairOutcome) -> tuple[MovedValue, ...]:
@@ -272,7 +286,8 @@ def _property_commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -
     for prop in outcome.properties:
         if prop.counterexamples and _is_property(props[prop.name]):
             told = f"Look for a counterexample of {prop.name} anew"
-            found.append(_command(told, "birdnn", "falsify", "--net", net, "--prop", props[prop.name], *units))
+            named = _named_in(prop, net)
+            found.append(_command(told, "birdnn", "falsify", "--net", named, "--prop", props[prop.name], *units))
     judged = place.get(("network after", "network after"), net)
     if outcome.certificate is not None:
         # Properties that it does not speak about would have it rejected: each that is given needs its proof.
@@ -286,10 +301,20 @@ def _property_commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -
     if outcome.preservation is not None and outcome.preservation.constants:
         told = "Check that outputs differ from the original's by constants, in exact arithmetic"
         found.append(_command(told, "birdnn-check", "--net", judged, "--before", net))
-    if stated := [path for path in props.values() if _is_property(path)]:
+    related = [prop for prop in outcome.properties if prop.runs]
+    for prop in related:
+        told = f"Decide {prop.name} anew, which is about two inputs"
+        found.append(_command(told, "birdnn", "verify", "--net", _named_in(prop, judged), "--prop", props[prop.name]))
+    apart = {prop.name for prop in related}
+    if stated := [path for name, path in props.items() if _is_property(path) and name not in apart]:
         words = ["--net", judged, *_option_for_each("--prop", stated), "--semantics", outcome.semantics, *units]
         found.append(_command("Decide the properties anew, without the certificate", "birdnn", "verify", *words))
     return tuple(found)
+
+
+def _named_in(prop: PropertyOutcome, net: str) -> str:
+    """The network as --net takes it: under the name that a query about several runs has for it."""
+    return f"{prop.runs[0]}={net}" if prop.runs else net
 
 
 def _is_property(path: str) -> bool:

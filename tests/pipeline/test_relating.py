@@ -18,8 +18,9 @@ from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.formats.relation_text import monotone_query, steepness_query
 from birdnn.network import Network
-from birdnn.pipeline import relating
-from birdnn.pipeline.relating import JointReplay, falsify_related, verify_related
+from birdnn.pipeline import posing
+from birdnn.pipeline.posing import JointReplay
+from birdnn.pipeline.relating import falsify_related, verify_related
 from birdnn.records import Proved, Unknown, VerifyOutcome, VerifySettings, Violated, Witness
 from birdnn.verify import SearchSettings
 from tests.queries import apart, query, same
@@ -215,8 +216,8 @@ def test_constants_count_when_networks_are_compared(tmp_path: Path) -> None:
     constants = {name: values[name]}
     others = {key: value for key, value in values.items() if key != name}
     nets = {"f": Network(first.graph, others, constants), "g": Network(first.graph, others, {name: -values[name]})}
-    assert not relating._is_same_network(nets["f"], nets["g"])
-    assert relating._is_same_network(nets["f"], Network(first.graph, others, constants))
+    assert not posing._is_same_network(nets["f"], nets["g"])
+    assert posing._is_same_network(nets["f"], Network(first.graph, others, constants))
 
 
 def test_executions_do_not_relate_inputs(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_weights_beyond_bounds_of_differences(tmp_path: Path, monkeypatch: pytes
         raise NotAChain("too much")
 
     for name in ("difference_bound", "slope_bound"):
-        monkeypatch.setattr(relating, name, refuse)
+        monkeypatch.setattr(posing, name, refuse)
     net = network_from_layers([(np.abs(w), b) for w, b in layers(1, (2, 5, 1))])
     text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=1.0)
     for nets, asked in (({"f": net, "g": net}, query(2, 1, *same(2), apart(1, 50.0))), ({"f": net}, text)):
@@ -245,12 +246,12 @@ def test_a_run_that_violates_by_rounding_refutes_no_slope(tmp_path: Path, monkey
     text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=1e-6)
     met = Witness(x=(0.5, 0.0, 0.25), y=(1.0, 1.0), replayed_by=("onnxruntime",), exactly=False)
     with monkeypatch.context() as patch:
-        patch.setattr(relating, "falsify", lambda *_, **__: Violated(witness=met, boxes=0))
+        patch.setattr(posing, "falsify", lambda *_, **__: Violated(witness=met, boxes=0))
         verdict = decided(tmp_path, {"f": net}, text).verdicts[0].verdict
     assert isinstance(verdict, Proved)
     assert verdict.executed is not None
     assert len(verdict.executed.x) == 4
-    monkeypatch.setattr(relating, "cover_region", lambda *_, **__: Unknown(reason="timeout", boxes=7))
+    monkeypatch.setattr(posing, "cover_region", lambda *_, **__: Unknown(reason="timeout", boxes=7))
     outcome = decided(tmp_path, {"f": net}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=50.0))
     assert isinstance(outcome.verdicts[0].verdict, Proved)
 
@@ -263,7 +264,7 @@ def test_slopes_of_all_regions_have_half_of_the_time_together(tmp_path: Path, mo
         time.sleep(0.4)
         return Proved(boxes=1, arithmetic="")
 
-    monkeypatch.setattr(relating, "cover_region", covered)
+    monkeypatch.setattr(posing, "cover_region", covered)
     net = network_from_layers([(np.abs(w), b) for w, b in layers(5, (2, 6, 1))], "LeakyRelu", alpha=0.1)
     order = ["(== X_f[1] X_g[1])", "(>= X_g[0] -1.0)", "(<= X_g[0] X_f[0])", "(or (<= X_f[1] -0.5) (>= X_f[1] 0.5))"]
     text = query(2, 1, *order, "(< Y_f[0] Y_g[0])", like="equal-to f")

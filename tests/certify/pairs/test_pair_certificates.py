@@ -21,7 +21,7 @@ from birdnn.certify.check.__main__ import main
 from birdnn.certify.check.parts import Part
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import FormatError, InputError, MismatchError
-from birdnn.pipeline import relating
+from birdnn.pipeline import posing
 from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.relating import verify_related
 from birdnn.records import Proved, VerifyOutcome, VerifySettings, Violated
@@ -139,7 +139,7 @@ def test_both_engines_record(compiled: bool, cancels: bool, tmp_path: Path, monk
             return CompiledDifferenceBound(before, after, settings, always=True, record=record)
         return DifferenceBound(before, after, device, settings, record)
 
-    monkeypatch.setattr(relating, "difference_bound", bound)
+    monkeypatch.setattr(posing, "difference_bound", bound)
     nets = pair(tmp_path, 12, sizes=(2, 8, 8, 2), noise=0.02)
     most, times = furthest(nets), "1.0" if cancels else "0.984375"
     first = f"(>= (- (* {times} Y_g[0]) Y_f[0]) {1.2 * most + (0.0 if cancels else 0.05):.6f})"
