@@ -69,6 +69,23 @@ def test_a_property_is_stated_in_raw_units() -> None:
     assert (found.decides, found.file) == ("WL", "before")  # the least
 
 
+def test_a_counterexample_of_two_runs_names_them_and_no_decision() -> None:
+    (first, *others) = made_report().outcome.properties
+    (met, *_) = first.counterexamples
+    both = replace(met, x=(*met.x, *met.x), y=(*met.y, *met.y))
+    related = replace(first, runs=("f", "g"), counterexamples=(both,))
+    report = made_report(properties=(related, *others))
+    found = report.defects[0]
+    assert found.decides is None
+    assert [value.name for value in found.inputs][:: len(met.x)] == ["rho of f", "rho of g"]
+    assert found.inputs[0].value == found.inputs[len(met.x)].value == pytest.approx(0.62 * 60261 + 19791.091)
+    assert [value.name for value in found.outputs][:: len(met.y)] == ["COC of f", "COC of g"]
+    commands = [line.command for line in report.commands]
+    assert any("birdnn falsify --net f=" in line for line in commands)
+    (verify,) = [line for line in commands if line.startswith("birdnn verify --net f=")]
+    assert "--semantics" not in verify
+
+
 def test_without_a_scaling_values_stay_as_they_are() -> None:
     stated = made_report(inputs=(), outputs=()).properties[0]
     assert (stated.raw, stated.regions[0].inputs[0].name, stated.regions[0].inputs[0].lower) == (False, "X_0", 0.6)
@@ -164,12 +181,13 @@ def test_proved_bounds_of_the_page_are_rounded_to_the_safe_side() -> None:
     assert (shown[f"{at}/epsilon"], shown[f"{at}/delta"]) == ("8.35e-07", "0.00715")
 
 
-def test_the_replay_script_does_what_our_replay_did(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runs", [1, 2])
+def test_the_replay_script_does_what_our_replay_did(runs: int, tmp_path: Path) -> None:
     """Of a network that reads float64 and gives integers: other digits in float32, and no output that is a float."""
     made = _network_of_integers()
     (tmp_path / "net.onnx").write_bytes(made)
-    x = (0.1, 0.7)
-    y = Session(made)(np.array(x)).tolist()
+    x = (0.1, 0.7) * runs
+    y = Session(made)(np.array(x[:2])).tolist() * runs
     told = {"properties": [{"name": "p", "counterexamples": [{"x": x, "y": y}]}]}
     (tmp_path / "repair.json").write_text(json.dumps(told))
     repair = outcome()
