@@ -64,19 +64,21 @@ def repaired(net: Path, query: Path, out: Path, timeout_s: float, threads: int) 
     command = [sys.executable, "-m", "birdnn", "repair", "--net", str(net), "--prop", str(query)]
     command += ["--timeout", f"{timeout_s:g}", "--out", str(out), "--quiet"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
-    began, error = time.monotonic(), ""
+    record, status = out / "repair.json", "outlasted its limit"
+    record.unlink(missing_ok=True)  # what an earlier run left is no evidence of this one
+    began = time.monotonic()
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s + _OVERTIME_S
         )
-        error = done.stderr.strip().rpartition("\n")[2][:100]
+        status = f"exit {done.returncode}" if done.returncode else "nothing to repair"
     except subprocess.TimeoutExpired:
-        error = "outlasted its limit"
-    wall_s, record = time.monotonic() - began, out / "repair.json"
+        pass
+    wall_s = time.monotonic() - began
     found = dict.fromkeys(COLUMNS[2:], "") | {"wall_s": f"{wall_s:.1f}", "threads": str(threads)}
     if not record.exists():
         # a network that needs no repair leaves no folder
-        return found | {"outcome": error or "nothing to repair"}
+        return found | {"outcome": status}
     said = json.loads(record.read_text(encoding="utf-8"))
     (prop,) = said["properties"]
     kept, far = said["fidelity"] or {}, said["preservation"] or {}
@@ -96,10 +98,10 @@ def repaired(net: Path, query: Path, out: Path, timeout_s: float, threads: int) 
 def summary(rows: Sequence[Mapping[str, str]]) -> str:
     """What was repaired, what it kept, and how long it took."""
     asked = [row for row in rows if row["outcome"] != "nothing to repair"]
-    proved = [row for row in asked if row["boxes"] and not row["outcome"].startswith("not proved")]
-    good = [row for row in proved if float(row["agreement"]) >= _AGREEMENT]
+    proved = [row for row in asked if row["outcome"] == "proved"]
+    good = [row for row in proved if row["agreement"] and float(row["agreement"]) >= _AGREEMENT]
     seconds = [float(row["wall_s"]) for row in asked]
-    shares = [float(row["agreement"]) for row in proved]
+    shares = [float(row["agreement"]) for row in proved if row["agreement"]]
     told = [
         f"{len(asked)} networks that violated the query, {len(rows) - len(asked)} that did not.",
         f"{len(proved)} were repaired and proved,",

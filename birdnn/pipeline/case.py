@@ -74,8 +74,9 @@ class Case:
 
     Attributes:
         files: what was named, and how it was to be understood.
-        subjects: what was asked about, then what applies besides; all of it is about one input at a time.
-        related: what was asked about the network at two inputs.
+        subjects: what was asked about, then what applies besides; all of it is about one input at a time: inputs
+            of its regions can be drawn and evaluated.
+        related: what was asked about the network at two inputs. `asked` has it, `subjects` has not.
         corners: of the domain, (inputs,) float64 each; None where nobody knows it.
         domain: the same as a record.
         rule_by: who says `decision`.
@@ -127,4 +128,9 @@ class Case:
     @property
     def stated(self) -> tuple[Subject, ...]:
         """All but points: there are regions to draw from."""
-        return tuple(subject for subject in self.subjects if not isinstance(subject, Points))
+        return tuple(subject for subject in self.subjects if has_regions(subject))
+
+
+def has_regions(subject: Subject) -> bool:
+    """Does it state something of regions of the network's own inputs, from which inputs can be drawn?"""
+    return not isinstance(subject, Points | Related)

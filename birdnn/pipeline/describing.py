@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from birdnn.formats.onnx import lifted_constants
 from birdnn.formats.suite import Suite
-from birdnn.pipeline.case import Case, Points, Related
+from birdnn.pipeline.case import Case, Related, has_regions
 from birdnn.pipeline.certifying import certificate_obstacle
 from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded, known_scaling
@@ -93,7 +93,7 @@ def property_outcomes(case: Case, found: Found, after: Mapping[str, Answer] | No
             sampled=found.sampled.get(name),
             engines=found.engines.get(name, ()),
             remaining=verdict.witness if after is not None and isinstance(verdict, Violated) else None,
-            regions=() if isinstance(subject, Points | Related) else tuple(map(StatedRegion.of, subject.prop.regions)),
+            regions=tuple(map(StatedRegion.of, subject.prop.regions)) if has_regions(subject) else (),
             runs=tuple(net.name for net in subject.relation.networks) if isinstance(subject, Related) else (),
             reason=verdict.reason if isinstance(verdict, Unknown) else None,
             open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,

@@ -142,7 +142,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
         found = Unknown(reason="not_found", boxes=0)  # a proof begins with the same attack
     elif isinstance(subject, Related):
         # no keeper and no helpers: boxes of slopes are few, or a proof is out of reach
-        found = decide_related(subject, loaded, limits, clock.watch, proving=True)
+        found = decide_related(subject, loaded, limits, clock.watch)
     elif cheap:
         # no keeper: an attack has no frontier to go on from
         found = falsify(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)

@@ -26,7 +26,7 @@ from birdnn.pipeline.load import (
 )
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.pipeline.recognising import Known, named_apart, network_notes, recognise_properties
-from birdnn.pipeline.related import related_semantics, related_subject
+from birdnn.pipeline.related import related_note, related_semantics, related_subject
 from birdnn.pipeline.ruling import derived_rule
 from birdnn.records import CaseFiles, Decision, Domain, Role, RuleBy, SuiteMatch
 from birdnn.rounding import Semantics
@@ -86,7 +86,7 @@ def read_case(
     # once all properties are known: what nobody says is read from them
     decision, rule_by = _decision_rule(files, decision, [] if aimless else subjects)
     # after roles are known: a domain by properties is that of what is repaired
-    corners, source = _domain_corners(files, loaded, asked)
+    corners, source = _domain_corners(files, loaded, [*asked, *queries])
     # last, for the file may have decisions, and needs the rule for them
     data, test = (_read_inputs_file(option, files, loaded, decision) for option in ("data", "test"))
     match = None if known is None else _suite_match(known, subjects, by_name=by_name)
@@ -111,7 +111,7 @@ def read_case(
             *remarks,
             *_rule_note(decision, rule_by),
             *(note for subject in subjects for note in subject.prop.notes),
-            *(() if queries else semantics_note(loaded.net, semantics, files.semantics)),
+            *(map(related_note, queries) if queries else semantics_note(loaded.net, semantics, files.semantics)),
             *assumption_notes(loaded.net, semantics),
         ),
         of_suite=of_suite,
@@ -170,7 +170,7 @@ def _read_related(files: CaseFiles, loaded: Loaded) -> list[Related]:
     found = dict[Path, Related]()
     for role, paths in _roles(files):
         for path in paths:
-            if path.resolve() not in found and (query := related_subject(path, loaded, role)) is not None:
+            if path.resolve() not in found and (query := related_subject(path, loaded, role, files.units)) is not None:
                 found[path.resolve()] = query
     return list(found.values())
 
@@ -219,7 +219,13 @@ def _without_repeats(subjects: Sequence[Asked]) -> tuple[list[Asked], tuple[str,
 def _subjects_named_apart(subjects: Sequence[AskedT], taken: tuple[str, ...]) -> tuple[list[AskedT], tuple[str, ...]]:
     """The subjects under names that no two of them share, and a sentence about each that got another one."""
     named = named_apart([subject.prop for subject in subjects], taken)
-    return [replace(s, prop=prop) for s, prop in zip(subjects, named.props, strict=True)], named.notes
+    return [_with_property(s, prop) for s, prop in zip(subjects, named.props, strict=True)], named.notes
+
+
+def _with_property(subject: AskedT, prop: Property) -> AskedT:
+    if isinstance(subject, Related):  # what is posed to networks is the relation's
+        return replace(subject, prop=prop, relation=replace(subject.relation, prop=prop))
+    return replace(subject, prop=prop)
 
 
 def _applicable_subjects(
@@ -266,13 +272,13 @@ def _domain_corners(
     files: CaseFiles, loaded: Loaded, subjects: Sequence[Asked]
 ) -> tuple[tuple[Tensor, Tensor] | None, str]:
     if files.domain == "property":
-        goals = [s.prop for s in subjects if s.role == "goal"] or [s.prop for s in subjects if s.role == "suite"]
+        goals = [s for s in subjects if s.role == "goal"] or [s for s in subjects if s.role == "suite"]
         if not goals:
             raise MismatchError("--domain property: no property was named that could be the domain")
         # what is to be kept is not the domain: it may be about other inputs
-        lower, upper = zip(*(property_hull(prop) for prop in goals), strict=True)
-        names = ", ".join(prop.name for prop in goals)
-        return (torch.stack(lower).amin(0), torch.stack(upper).amax(0)), f"the input regions of {names}"
+        regions = [r for s in goals for r in (s.slope.regions if isinstance(s, Related) else s.prop.regions)]
+        lower, upper = (torch.stack([getattr(region, side) for region in regions]) for side in ("lower", "upper"))
+        return (lower.amin(0), upper.amax(0)), f"the input regions of {', '.join(s.prop.name for s in goals)}"
     if files.domain is not None:
         return fitting_domain(files.domain, loaded), str(files.domain)
     return declared_domain(loaded)

@@ -15,7 +15,7 @@ from birdnn.formats.together import Together
 from birdnn.metrics import initialiser_changes, regressions
 from birdnn.pipeline.behaviour import kept_word, right_inputs
 from birdnn.pipeline.candidates import Candidates
-from birdnn.pipeline.case import Asked, Case, Points, Related, Subject
+from birdnn.pipeline.case import Asked, Case, Related, Subject, has_regions
 from birdnn.pipeline.certifying import Decided, certificate_obstacle, unwritten_note, verdict_without_proof
 from birdnn.pipeline.certifying_repair import RepairCertificate
 from birdnn.pipeline.claims import is_chain
@@ -240,7 +240,7 @@ class _Repair:
         return [
             Decided(prop=s.prop, path=s.path, verdict=best.answers[s.prop.name].verdict)
             for s in self.asked
-            if not isinstance(s, Points | Related) and best.guarantee(s.prop.name) == "proved"
+            if has_regions(s) and best.guarantee(s.prop.name) == "proved"
         ]
 
     # --- the defect
@@ -396,7 +396,7 @@ class _Repair:
     def _sample_afresh(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
         """What fresh samples of the proved properties contradict."""
         begun, said = self.clock.now(), self.request.samples
-        drawn = [s for s in (self.asked if said is None else self.case.subjects) if not isinstance(s, Points | Related)]
+        drawn = [s for s in (self.asked if said is None else self.case.subjects) if has_regions(s)]
         found = sample_afresh(
             loaded,
             [s.prop for s in drawn if s.prop.name in proved],  # of single points and of pairs nothing is drawn
@@ -492,7 +492,8 @@ class _Repair:
 
     def _localise_broken(self) -> tuple[PropertyLocalisation, ...]:
         """The neurons behind each violation, where a report was asked for."""
-        broken = [s for s in self.case.subjects if self.before[s.prop.name].guarantee == "violated"]
+        broken = [s for s in self.asked if self.before[s.prop.name].guarantee == "violated"]
+        broken = [s for s in broken if not isinstance(s, Related)]  # neurons are ranked by runs of one input
         if not self.request.report:
             return ()
         deadline = self.clock.stage(self.settings.shares.localising)

@@ -10,7 +10,7 @@ from birdnn.pipeline.case import Related, Subject
 from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.judging import Answer, Attempt, Effort
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.related import decide_related
+from birdnn.pipeline.related import attack_related
 from birdnn.records import Progress, Unknown, Violated, Watch
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.effort import FALSIFIER_ROUNDS
@@ -90,8 +90,7 @@ def _attack_property(loaded: Loaded, subject: Subject, effort: Effort, clock: Cl
         timeout_s=effort.seconds, semantics=effort.semantics, attack=effort.attack, device=effort.device
     )
     if isinstance(subject, Related):
-        found = decide_related(subject, loaded, limits, watch, proving=False)
-        return found if isinstance(found, Violated | Unknown) else Unknown(reason="not_found", boxes=0)
+        return attack_related(subject, loaded, limits, watch, rounds)
     # of single points there is nothing to attack: a second round would run the same inputs
     same_again = all(region.is_point for region in subject.prop.regions)
     return falsify(

@@ -39,6 +39,7 @@ _POOL = 1 << 12
 _SEARCHED, _KEPT_WORST, _COPIES, _ROUNDS = 10_000, 200, 15, 4
 _REACH, _CLOSER = 0.1, 0.3
 """Of a region's width: how far a search looks around its worst inputs at first, and the factor on it in each round."""
+_ROUNDED = 1e-6  # of an input's size: what rounding to float32 may move one that is fixed
 _FREE = 3  # inputs of a box whose corners are all looked at; of more a random choice
 _NEAR = 1e-4, 1e-2  # of a region's width: how far around the middle of an open box
 _WARM = 0.1  # share of the steps in which rates grow
@@ -122,8 +123,8 @@ class SlopeTraining:
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then step; hands out a copy."""
-        s, until = self.settings, time.monotonic() + timeout_s
-        over = self.task.ends(until, watch)
+        s, begun = self.settings, time.monotonic()
+        over = self.task.ends(begun + timeout_s, watch)
         student = self.imitation.trained.at(self.change)
         self._learn(evidence, student, over)
         first = not self.made
@@ -145,7 +146,8 @@ class SlopeTraining:
                 wrong = [aim.search(student, self.generator) for aim in self.slopes]
                 self.weight *= s.grows if any(wrong) else s.falls
                 pace = min(1.0, pace * s.bolder) if any(wrong) else pace
-            done = max(step / steps, 1 - max(0.0, until - time.monotonic()) / max(timeout_s, LEAST))
+            # small steps come last in any case
+            done = max(step / steps, (time.monotonic() - begun) / max(timeout_s, LEAST))
             warm = min(1.0, (step + 1) / (_WARM * steps))
             set_rates(optimiser, [warm * pace * rate for rate in rates], done)
             finite_step(optimiser, student, self._loss(student))
@@ -192,7 +194,8 @@ class SlopeTraining:
             corners = aim.boxes_around(aim.draw(s.boxes, self.generator), s.widths, self.generator)
             boxes = aim.lacking(aim.least_slopes(student, corners)).log1p().mean()
             total = total + self.weight * (s.point_weight * points + s.box_weight * boxes) / len(self.slopes)
-        return total + s.point_weight * self._lost_margin(student)
+        # no less than slopes: both have to hold in the end
+        return total + max(1.0, self.weight) * s.point_weight * self._lost_margin(student)
 
     def _lost_margin(self, student: Network) -> Tensor:
         """What other properties lack, relative to their margins, at known hard inputs and at random ones."""
@@ -337,8 +340,11 @@ class SlopeAim:
         self.add(torch.cat([middle, middle + offsets * share * (self.upper - self.lower)]))
 
     def add(self, x: Tensor) -> None:
-        """Further hard inputs; the oldest go first."""
-        self.pool = torch.cat([self.pool, self._inside(x)])[-_POOL:]
+        """Further hard inputs, those that are near the region; the oldest go first."""
+        # a goal may have several regions, and what was found in another one is no input of this
+        room = _NEAR[1] * (self.upper - self.lower) + _ROUNDED * torch.maximum(self.lower.abs(), self.upper.abs())
+        near = ((x >= self.lower - room) & (x <= self.upper + room)).all(1)
+        self.pool = torch.cat([self.pool, self._inside(x[near])])[-_POOL:]
 
     def _worst_row(self, student: Network, x: Tensor) -> Tensor:
         return self.lacking_or_spare(self.slopes_at(student, x)).amax(1)

@@ -20,7 +20,7 @@ from birdnn.verify.work import examine
 _BATCH = 256
 _NEWS_EVERY_S = 0.2
 _SHOWN = 4096
-"""Of the boxes that are left open, those that were cut last."""
+"""Of the boxes that are left open: those that were too small to cut, then those that were cut last."""
 
 
 def cover_region(
@@ -66,7 +66,7 @@ def cover_region(
                 told, waiting = time.monotonic(), sum(len(work) for work in stack)
                 watch.update(Progress(phase=phase, detail=f"{boxes:,} boxes, {waiting:,} open"))
             continue
-        return _unknown_verdict(reason, boxes, [work.boxes for work in reversed(stack)])
+        return _unknown_verdict(reason, boxes, [*stuck, *(work.boxes for work in reversed(stack))])
     if stuck:
         return _unknown_verdict("precision", boxes, stuck)
     return Proved(boxes=boxes, arithmetic=ARITHMETIC["real"])

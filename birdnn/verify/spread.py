@@ -46,7 +46,6 @@ _AHEAD = 2  # tasks for each helper, so that none waits for the next one
 _LOOK_S = 0.2
 _LOSSES = 4  # of the same task
 _SHOWN = 64  # suspicious points of a task
-_ROUNDINGS = 2.0**-50  # of an input, that an edge may be wide and count as none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,6 +290,7 @@ def boxes_before_helpers(net: Network, bound: MarginBound) -> int:
 
 def smallest_edges(settings: SearchSettings, region: Region) -> Tensor:
     """Edges of a box that is given up, shape (inputs,)."""
-    size = torch.maximum(region.lower.abs(), region.upper.abs())
-    # an input that is fixed at a decimal has a box around it, of a few roundings, and is to be no reason to go on
-    return settings.smallest_width * (region.upper - region.lower) + _ROUNDINGS * size
+    edges = region.upper - region.lower
+    # an input that is fixed at a decimal has a box of its roundings around it, and a share of these is no measure
+    fixed = [low == high for low, high in zip(region.exact_lower, region.exact_upper, strict=True)]
+    return settings.smallest_width * torch.where(torch.tensor(fixed), edges.amax(), edges)

@@ -108,6 +108,7 @@ def tried(asked_for: RepairRequest, prop: Property, *, goals: int = 1, domain: b
     task = task if domain else replace(task, domain=None)
     case = Case.__new__(Case)  # whose properties are counted, and nothing else of it until a method is made
     object.__setattr__(case, "subjects", asked(*(named(str(number), prop) for number in range(goals))))
+    object.__setattr__(case, "related", ())
     return stages(asked_for, case, task, (), SETTINGS)
 
 

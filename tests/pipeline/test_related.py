@@ -16,7 +16,7 @@ from birdnn.formats import read_network
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.formats.relation_text import monotone_query, symmetry_query
 from birdnn.pipeline.load import load_network
-from birdnn.pipeline.related import decide_related, related_subject
+from birdnn.pipeline.related import attack_related, decide_related, related_subject
 from birdnn.pipeline.relating import verify_related
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
@@ -159,6 +159,31 @@ def test_options_that_do_not_fit_are_refused(more: dict[str, object], words: str
         repair_files(request(tmp_path, network(tmp_path), rises(tmp_path), **more))
 
 
+def test_what_is_asked_about_runs_or_raw_units_is_refused(tmp_path: Path) -> None:
+    """What would be proved is another statement."""
+    net, prop = network(tmp_path, rising=True), rises(tmp_path)
+    with pytest.raises(MismatchError, match="in network units: leave --units out"):
+        repair_files(request(tmp_path, net, prop, units="raw"))
+    prop.write_text(prop.read_text().replace("real", "float32"))
+    with pytest.raises(MismatchError, match="over float32, and what relates two inputs is decided over the reals"):
+        repair_files(request(tmp_path, net, prop))
+
+
+def test_a_query_that_nothing_can_violate_says_so(tmp_path: Path) -> None:
+    prop = rises(tmp_path)
+    prop.write_text(f"{prop.read_text()}(assert (>= X_f[0] 2.0))\n")
+    with pytest.raises(MismatchError, match="nothing is unsafe, so that there is nothing to repair: "):
+        repair_files(request(tmp_path, network(tmp_path), prop))
+
+
+def test_the_domain_may_be_where_the_query_speaks(tmp_path: Path) -> None:
+    asked = replace(request(tmp_path, network(tmp_path, rising=True), rises(tmp_path)), domain="property")
+    outcome = repair_files(asked, settings=FAST)
+    assert outcome.domain is not None
+    assert (outcome.domain.lower, outcome.domain.upper) == ((0.0, 0.0), (1.0, 1.0))
+    assert any("rises relates two inputs, so that all proofs speak about the reals" in note for note in outcome.notes)
+
+
 def test_the_same_query_twice_is_one(tmp_path: Path) -> None:
     prop = rises(tmp_path)
     outcome = repair_files(request(tmp_path, network(tmp_path, rising=True), prop, prop), settings=FAST)
@@ -167,24 +192,24 @@ def test_the_same_query_twice_is_one(tmp_path: Path) -> None:
 
 def test_verdicts_on_a_network_are_those_of_the_query(tmp_path: Path) -> None:
     falling, rising = (load_network(network(tmp_path, rising=up, name=f"{up}.onnx")) for up in (False, True))
-    subject = related_subject(rises(tmp_path, 1), falling, "goal")
+    subject = related_subject(rises(tmp_path, 1), falling, "goal", "normalised")
     assert subject is not None
     limits, watch = SearchSettings(timeout_s=60, semantics="real"), Unwatched()
-    violated = decide_related(subject, falling, limits, watch, proving=True)
+    violated = decide_related(subject, falling, limits, watch)
     assert isinstance(violated, Violated)
     assert len(violated.witness.x) == 4
     # of another network with the same subject: posed anew, not decided for the first one again
-    assert isinstance(decide_related(subject, rising, limits, watch, proving=True), Proved)
-    brief = SearchSettings(timeout_s=2, semantics="real")
-    assert isinstance(decide_related(subject, rising, brief, watch, proving=False), Unknown)
+    assert isinstance(decide_related(subject, rising, limits, watch), Proved)
+    assert isinstance(attack_related(subject, falling, limits, watch, 1), Violated)
+    assert isinstance(attack_related(subject, rising, limits, watch, 1), Unknown)
 
 
 def test_an_open_proof_leaves_boxes_of_the_networks_inputs(tmp_path: Path) -> None:
     net = load_network(network(tmp_path, rising=True))
-    subject = related_subject(rises(tmp_path), net, "goal")
+    subject = related_subject(rises(tmp_path), net, "goal", "normalised")
     assert subject is not None
     few = SearchSettings(timeout_s=60, semantics="real", max_boxes=0)
-    found = decide_related(subject, net, few, Unwatched(), proving=True)
+    found = decide_related(subject, net, few, Unwatched())
     assert isinstance(found, Unknown)
     assert found.undecided is not None
     assert found.undecided.lower.shape == (1, 2)
@@ -195,4 +220,4 @@ def test_a_property_of_one_input_is_no_relation(tmp_path: Path) -> None:
     prop.write_text(
         "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1))(assert (>= X_0 0))(assert (>= Y_0 9))"
     )
-    assert related_subject(prop, load_network(network(tmp_path)), "goal") is None
+    assert related_subject(prop, load_network(network(tmp_path)), "goal", "normalised") is None

@@ -115,6 +115,14 @@ def test_boxes_that_a_proof_left_open_are_learnt_from() -> None:
     assert 0 < float(near.max()) <= 0.01  # and neighbours of it: where kinks cross, all slopes around count
 
 
+def test_what_was_found_in_another_region_is_none_of_this() -> None:
+    net = random_net(0, (2, 12, 12, 2))
+    aim = an_aim(rising(lower=(0.0, 0.0)), net)
+    before = len(aim.pool)
+    aim.add(torch.tensor([[-0.5, 0.5], [0.5, 0.5], [1.0 + 1e-7, 0.5]]))
+    assert aim.pool[before:].tolist() == [[0.5, 0.5], [1.0, 0.5]]
+
+
 def test_a_search_finds_what_is_worst() -> None:
     net, generator = random_net(0, (2, 12, 12, 2)).float(), torch.Generator().manual_seed(0)
     aim = an_aim(rising(), net)
