@@ -70,10 +70,13 @@ class Posed:
     """A query with its networks.
 
     Attributes:
-        loaded: all of them as one network, of the variables.
+        path, relation: of the query, and what it says.
+        loaded: all networks as one, of the variables.
         parts: them, each with the variables that it reads.
+        make: what bounds all outputs.
         note: how they are bounded, where that is not by their difference.
         shared: layers in which they are one, where their difference is followed; else None.
+        slope: a statement about slopes that implies it, where there is one over the reals.
     """
 
     path: Path

@@ -65,6 +65,7 @@ class SlopeTrainingSettings:
         grows, falls: factors on both weights after a search, where it met a wrong slope and where it met none: as much
             is kept as slopes allow. `harder`: factor on them for each further candidate.
         margin_share: margin asked for, as a share of the mean size of the slopes in the region.
+        kept_margin_share: of other properties, as in `RetrainSettings`.
         search: steps between two searches for inputs whose slopes are worst.
         hunts: searches for inputs that are close to violating another property, along the way.
         region_points, kept_points: uniform inputs in one draw from each region of another property.
@@ -89,6 +90,7 @@ class SlopeTrainingSettings:
     falls: float = 0.97
     harder: float = 2.0
     margin_share: float = 0.02
+    kept_margin_share: float = 0.02
     search: int = 25
     hunts: int = 4
     region_points: int = 100
@@ -106,8 +108,9 @@ class SlopeTraining:
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
         self.teacher = task.teacher()
+        shares = settings.kept_margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.kept_points
-        self.aims = aims_of(task, self.teacher, shares=(0.02, 0.02), samples=samples, generator=self.generator)
+        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.kept = [aim for aim in self.aims if aim.goal.repair and any(p.rows for p in aim.region.unsafe)]
         self.slopes = [
             SlopeAim.of(goal, region, self.teacher, settings.margin_share, self.generator)
@@ -128,7 +131,8 @@ class SlopeTraining:
         student = self.imitation.trained.at(self.change)
         self._learn(evidence, student, over)
         first = not self.made
-        self.weight *= 1 if first else s.harder
+        # searches that met nothing wrong have let it fall, and a proof that stays open says that something is
+        self.weight = self.weight if first else s.harder * max(1.0, self.weight)
         self.made += 1
         steps = self._affordable_steps(s.steps if first else s.polish)
         optimiser = self.imitation.optimiser(student, s.rate if first else s.gentler * s.rate)
