@@ -3,16 +3,16 @@
 A tangent passes an affine operator as its linear part, and an activation as a multiple of itself, by the slope that the
 activation has there. On a box that slope is not one number. What it may be is read from a few inputs of the box: an
 activation that is on at some of them and off at others may have either slope, and the tangent behind it is an interval.
-A proof loses in the same place, so that whoever widens what lies between an interval's end and zero makes proofs short.
+A proof loses in the same place: where intervals keep away from zero, proofs are short.
 
 For training only: between the inputs that were looked at an activation may have other slopes, and nothing is claimed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -88,21 +88,27 @@ class Tangents:
 
     def _through_affine(self, node: Node, found: Mapping[str, Held], known: Mapping[str, Tensor]) -> Held:
         """An affine operator without what it adds; what an interval reaches, by the absolute values of constants."""
-        live = [name in found for name in node.inputs]
-        parts = []
-        for place, function in zip(range(len(next(found[n] for n in node.inputs if n in found))), _WAYS, strict=False):
-            constants = known if not place else {name: known[name].abs() for name in node.inputs if name in known}
-            read = [found[n][place] if on else constants[n] for n, on in zip(node.inputs, live, strict=True)]
-            rule = operator(node.op).linear_part
-            linear = None if rule is None else rule(read, live)
-            if linear is None:
-                raise MismatchError(_unknown_slopes(node))
-            compute: Callable[..., Tensor] = partial(_apply_to_operands, function, node)
-            if not self.net.graph.batched:
-                axes = tuple(0 if on else None for on in live[: len(linear)])
-                compute = torch.func.vmap(compute, in_dims=axes)
-            parts.append(compute(*linear))
-        return tuple(parts)
+        held = [found.get(name) for name in node.inputs]
+        pairs = list(zip(node.inputs, held, strict=True))
+        middles = [known[name] if part is None else part[0] for name, part in pairs]
+        made = [self._linear_part(node, apply, middles, held)]
+        if any(part is not None and len(part) > 1 for part in held):
+            reach = [known[name].abs() if part is None else part[1] for name, part in pairs]
+            made.append(self._linear_part(node, magnitude, reach, held))
+        return tuple(made)
+
+    def _linear_part(
+        self, node: Node, function: Callable[..., Tensor], operands: list[Tensor], held: Sequence[Held | None]
+    ) -> Tensor:
+        """The operator, or its absolute terms, on what its linear part reads; for each box by itself."""
+        live, rule = [part is not None for part in held], operator(node.op).linear_part
+        linear = None if rule is None else rule(operands, live)
+        if linear is None:
+            raise MismatchError(_unknown_slopes(node))
+        compute: Callable[..., Tensor] = partial(_apply_to_operands, function, node)
+        if not self.net.graph.batched:
+            compute = torch.func.vmap(compute, in_dims=tuple(0 if on else None for on in live[: len(linear)]))
+        return compute(*linear)
 
 
 def _through_activation(node: Node, held: Held, z: Tensor) -> Held:
@@ -133,15 +139,5 @@ def _slope_range(node: Node, z: Tensor) -> tuple[Tensor, Tensor]:
     return slope.amin(1), slope.amax(1)
 
 
-def _apply_operator(op: str, inputs: list[Tensor], attributes: Mapping[str, Any]) -> Tensor:
-    return apply(op, inputs, attributes)
-
-
-def _apply_to_operands(
-    function: Callable[[str, list[Tensor], Mapping[str, Any]], Tensor], node: Node, *operands: Tensor
-) -> Tensor:
+def _apply_to_operands(function: Callable[..., Tensor], node: Node, *operands: Tensor) -> Tensor:
     return function(node.op, list(operands), node.attributes)
-
-
-# of a tangent, and of what an interval reaches
-_WAYS = (_apply_operator, magnitude)
