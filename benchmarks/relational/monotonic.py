@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.common import Table, provenance, stamp
-from benchmarks.relational.pairs import DATA, PAIRS, RESULTS, decided, noisy
+from benchmarks.relational.pairs import DATA, PAIRS, RESULTS, decided, networks, noisy
 from birdnn.bounds.compiled.bound import prepare
 from birdnn.formats.relation_text import monotone_query
 
@@ -37,9 +37,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--timeout", type=float, default=100.0, metavar="S")
     options = arguments.parse_args()
-    nets = sorted((options.data / "onnx").glob("*.onnx"))
-    if not nets:
-        arguments.error(f"no networks in {options.data / 'onnx'}: give --data DIR, or set BIRDNN_ACASXU")
+    nets = networks(options.data, arguments)
     prepare()  # compiles what is compiled once and kept
     table = Table(RESULTS / "monotonic.csv", COLUMNS, ("seed", "net"))
     with TemporaryDirectory() as scratch:

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.common import ROOT, Table, provenance, stamp
 from benchmarks.relational.monotonic import queries
-from benchmarks.relational.pairs import DATA, RESULTS
+from benchmarks.relational.pairs import DATA, RESULTS, networks
 from birdnn.bounds.compiled.bound import prepare
 
 COLUMNS = "seed", "net", "outcome", "agreement", "mae", "largest", "lost", "candidates", "boxes", "wall_s", "threads"
@@ -40,9 +40,7 @@ def main() -> None:
     arguments.add_argument("--after", type=int, default=0, metavar="N", help="leave out the first N networks")
     arguments.add_argument("--keep", type=Path, help="folder in which the repaired networks stay")
     options = arguments.parse_args()
-    nets = sorted((options.data / "onnx").glob("*.onnx"))
-    if not nets:
-        arguments.error(f"no networks in {options.data / 'onnx'}: give --data DIR, or set BIRDNN_ACASXU")
+    nets = networks(options.data, arguments)
     prepare()  # compiles what is compiled once and kept
     table = Table(RESULTS / "monotonic_repair.csv", COLUMNS, ("seed", "net"))
     with TemporaryDirectory() as scratch:

@@ -49,9 +49,7 @@ def main() -> None:
     arguments.add_argument("--first", type=int, default=PAIRS, help="so many pairs only")
     options = arguments.parse_args()
     kind, amount = ("noise", options.noise) if options.noise is not None else ("pruned", options.pruned)
-    nets = sorted((options.data / "onnx").glob("*.onnx"))
-    if not nets:
-        arguments.error(f"no networks in {options.data / 'onnx'}: give --data DIR, or set BIRDNN_ACASXU")
+    nets = networks(options.data, arguments)
     prepare()  # compiles what is compiled once and kept
     table = Table(RESULTS / "pairs.csv", COLUMNS, ("kind", "amount", "seed", "number"))
     rng = np.random.default_rng(options.seed)
@@ -115,6 +113,14 @@ def pruned(source: Path, target: Path, share: float) -> None:
     for initialiser in model.graph.initializer:
         initialiser.CopyFrom(numpy_helper.from_array(values[initialiser.name], initialiser.name))
     onnx.save(model, str(target))
+
+
+def networks(data: Path, arguments: argparse.ArgumentParser) -> list[Path]:
+    """The files of the networks in a folder; none is an error of the command line."""
+    nets = sorted((data / "onnx").glob("*.onnx"))
+    if not nets:
+        arguments.error(f"no networks in {data / 'onnx'}: give --data DIR, or set BIRDNN_ACASXU")
+    return nets
 
 
 def decided(nets: Mapping[str, Path], folder: Path, timeout_s: float) -> dict[str, str]:

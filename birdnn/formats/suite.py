@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -26,7 +26,7 @@ from birdnn.formats.toml import read_validated
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network, weights_sha256
 from birdnn.reading import guarded_reader
-from birdnn.spec import Property, Scaling
+from birdnn.spec import Property, Region, Scaling
 
 BUNDLED = ("acasxu", "hcas", "vcas")
 LARGEST = Decimal(10) ** 300
@@ -327,8 +327,13 @@ def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
 
 def property_hull(prop: Property) -> tuple[Tensor, Tensor]:
     """The smallest box around all regions of `prop`: lower and upper corner, (n_inputs,) float64."""
-    lower = torch.stack([region.lower for region in prop.regions]).amin(0)
-    upper = torch.stack([region.upper for region in prop.regions]).amax(0)
+    return regions_hull(prop.regions)
+
+
+def regions_hull(regions: Sequence[Region]) -> tuple[Tensor, Tensor]:
+    """The same of some regions, at least one."""
+    lower = torch.stack([region.lower for region in regions]).amin(0)
+    upper = torch.stack([region.upper for region in regions]).amax(0)
     return lower, upper
 
 

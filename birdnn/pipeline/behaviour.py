@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from birdnn.formats.inputs import Inputs
+from birdnn.formats.suite import regions_hull
 from birdnn.metrics import decisions, fidelity
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
@@ -127,10 +128,7 @@ def _source_beyond(case: Case) -> Iterator[InputSource]:
 def _hull_of_regions(case: Case) -> tuple[Tensor, Tensor] | None:
     # of points there is another hull, on lines between two of them
     regions = [region for _, found in case.regions for region in found]
-    if not regions:
-        return None
-    lower, upper = (torch.stack([getattr(region, side) for region in regions]) for side in ("lower", "upper"))
-    return lower.amin(0), upper.amax(0)
+    return regions_hull(regions) if regions else None
 
 
 def _stated_names(case: Case) -> str:

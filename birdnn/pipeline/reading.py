@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.inputs import Inputs, read_inputs
-from birdnn.formats.suite import Suite, property_hull, read_domain
+from birdnn.formats.suite import Suite, property_hull, read_domain, regions_hull
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.case import Applicable, Asked, Case, Points, Related, Subject
 from birdnn.pipeline.claims import assumption_notes, network_semantics, require_semantics, semantics_note
@@ -277,8 +276,7 @@ def _domain_corners(
             raise MismatchError("--domain property: no property was named that could be the domain")
         # what is to be kept is not the domain: it may be about other inputs
         regions = [r for s in goals for r in (s.slope.regions if isinstance(s, Related) else s.prop.regions)]
-        lower, upper = (torch.stack([getattr(region, side) for region in regions]) for side in ("lower", "upper"))
-        return (lower.amin(0), upper.amax(0)), f"the input regions of {', '.join(s.prop.name for s in goals)}"
+        return regions_hull(regions), f"the input regions of {', '.join(s.prop.name for s in goals)}"
     if files.domain is not None:
         return fitting_domain(files.domain, loaded), str(files.domain)
     return declared_domain(loaded)
