@@ -83,9 +83,39 @@ def choose_line(n: Floats, j: int, slack: float) -> None:
 @compiled
 def default_lines(net: Net, k: int, s: Scratch) -> None:
     """Those that are taken before any step."""
-    for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+    reset_lines(net.shape[ROW, k], net.shape[ROW, k + 1], s)
+
+
+@compiled
+def reset_lines(begin: int, end: int, s: Scratch) -> None:
+    """The same for some neurons, counted over all layers."""
+    for j in range(begin, end):
         s.neuron[LOW_WEIGHT, j] = s.neuron[UP_WEIGHT, j] = s.neuron[START, j]
-    choose_lines(net, k, s)
+        choose_line(s.neuron, j, s.slack[j])
+
+
+@inlined
+def step_line_weight(n: Floats, j: int, z: float, size: float) -> float:
+    """One signed step of the weight of the line that a row met, by what it is at pre-activation ``z``; that line there.
+
+    The line stays as it was until it is chosen anew.
+    """
+    row = n[PASSED, j]
+    if row < 0:
+        gap = (n[UP2, j] - n[UP, j]) * z + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
+        # down, as a negative row wants the upper line low
+        n[UP_WEIGHT, j] = round_weight(n[UP_WEIGHT, j] - size * np.sign(gap))
+        return float(z * n[ABOVE, j] + n[ABOVE_OFFSET, j])
+    if row > 0:
+        gap = (n[LOW2, j] - n[LOW, j]) * z + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
+        n[LOW_WEIGHT, j] = round_weight(n[LOW_WEIGHT, j] + size * np.sign(gap))
+    return float(z * n[BELOW, j] + n[BELOW_OFFSET, j])
+
+
+@compiled
+def round_weight(weight: float) -> float:
+    """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
+    return float(np.rint(min(max(weight, 0.0), 1.0) * 4096) / 4096)
 
 
 @compiled
@@ -112,6 +142,23 @@ def make_storable(net: Net, k: int, s: Scratch) -> None:
 
 
 @compiled
+def take_lines(lines: Floats, row: Floats) -> float:
+    """A row on activations to one on what they read, in place, and the constant that their lines add.
+
+    Args:
+        lines: the part of `Scratch.neuron` that is about them; holds then what the row was on each.
+        row: its entries, or more.
+    """
+    total = 0.0
+    for i in range(lines.shape[1]):  # one line or the other: what lies between two of different size is no line
+        lines[PASSED, i] = row[i]
+        negative = row[i] < 0
+        total += row[i] * (lines[ABOVE_OFFSET, i] if negative else lines[BELOW_OFFSET, i])
+        row[i] *= lines[ABOVE, i] if negative else lines[BELOW, i]
+    return total
+
+
+@compiled
 def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
     """Rows on activation ``k``, the first ``count`` of ``s.rows``, to rows on the inputs, in place.
 
@@ -123,16 +170,10 @@ def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
         n, m, first = net.shape[WIDTH, layer + 1], net.shape[WIDTH, layer], net.shape[ROW, layer]
         lines = s.neuron[:, first : first + n]
         bias = net.bias[BIAS, first : first + n]
-        for i in range(n):
-            # of the first row only: it is the one whose slopes are optimised and recorded
-            lines[PASSED, i] = rows[0, i]
-        for r in range(count):
+        # the first row comes last: it is the one whose slopes are optimised and recorded
+        for r in range(count - 1, -1, -1):
             row = rows[r]
-            total = 0.0
-            for i in range(n):  # one line or the other: what lies between two of different size is no line
-                negative = row[i] < 0
-                total += row[i] * (lines[ABOVE_OFFSET, i] if negative else lines[BELOW_OFFSET, i])
-                row[i] *= lines[ABOVE, i] if negative else lines[BELOW, i]
+            total = take_lines(lines, row)
             for i in range(n):
                 total += row[i] * bias[i]
             s.constant[r] += total

@@ -13,35 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from birdnn.bounds.compiled.compiler import compiled, inlined
+from birdnn.bounds.compiled.compiler import compiled
 from birdnn.bounds.compiled.lines import copy
-from birdnn.bounds.compiled.rows import choose_line, default_lines, least
+from birdnn.bounds.compiled.rows import choose_line, default_lines, least, reset_lines, step_line_weight, take_lines
 from birdnn.bounds.compiled.state import (
     ABOVE,
-    ABOVE_OFFSET,
     AT,
     BELOW,
-    BELOW_OFFSET,
     BIAS,
     CENTRE,
     ELU,
     KIND,
     LEAKY_RELU,
-    LOW,
-    LOW2,
-    LOW2_OFFSET,
-    LOW_OFFSET,
     LOW_WEIGHT,
     PAIR,
-    PASSED,
     RADIUS,
     RELU,
     ROW,
-    START,
-    UP,
-    UP2,
-    UP2_OFFSET,
-    UP_OFFSET,
     UP_WEIGHT,
     WEIGHT,
     WIDTH,
@@ -101,9 +89,7 @@ def _ascend(net: Net, k: int, i: int, block: int, sign: float, effort: Effort, s
     """
     for layer in range(k):
         begin = net.shape[ROW, layer] + _block_begin(net, layer, block)
-        for j in range(begin, begin + _block_width(net, layer)):
-            s.neuron[LOW_WEIGHT, j] = s.neuron[UP_WEIGHT, j] = s.neuron[START, j]
-            choose_line(s.neuron, j, s.slack[j])
+        reset_lines(begin, begin + _block_width(net, layer), s)
     best, before, size = -np.inf, -np.inf, effort.step_size
     for step in range(effort.inner + 1):
         _push_back(net, k, i, block, sign, s)
@@ -133,15 +119,10 @@ def _push_back(net: Net, k: int, i: int, block: int, sign: float, s: Scratch) ->
         begin, width = _block_begin(net, layer, block), _block_width(net, layer)
         left = 0 if layer == 0 else _block_begin(net, layer - 1, block)
         wide = m if layer == 0 else _block_width(net, layer - 1)
-        first, total = net.shape[ROW, layer] + begin, 0.0
-        lines, bias = s.neuron[:, first : first + width], net.bias[BIAS, first : first + width]
-        for x in range(width):  # one line or the other: what lies between two of different size is no line
-            lines[PASSED, x] = row[x]
-            negative = row[x] < 0
-            total += row[x] * (lines[ABOVE_OFFSET, x] if negative else lines[BELOW_OFFSET, x])
-            row[x] *= lines[ABOVE, x] if negative else lines[BELOW, x]
+        first = net.shape[ROW, layer] + begin
+        total = take_lines(s.neuron[:, first : first + width], row)
         for x in range(width):
-            total += row[x] * bias[x]
+            total += row[x] * net.bias[BIAS, first + x]
         s.constant[0] += total
         for y in range(wide):
             more[y] = 0.0
@@ -181,27 +162,9 @@ def _step_line_weights(net: Net, k: int, block: int, size: float, s: Scratch) ->
             z[x] = value
         for x in range(width):
             j = net.shape[ROW, layer] + begin + x
-            z[x] = _step_line_weight(s.neuron, j, s.slack[j], z[x], size)
+            before = n[LOW_WEIGHT, j] + n[UP_WEIGHT, j]
+            z[x] = step_line_weight(n, j, z[x], size)
+            # most neurons have one line only on either side, and nothing to choose
+            if n[LOW_WEIGHT, j] + n[UP_WEIGHT, j] != before:
+                choose_line(n, j, s.slack[j])
         h, z = z, h
-
-
-@inlined
-def _step_line_weight(n: Floats, j: int, slack: float, z: float, size: float) -> float:
-    """Step of one neuron at pre-activation ``z``; what the line that was taken is there."""
-    row = n[PASSED, j]
-    # most neurons have one line only on either side, and nothing to choose
-    if row < 0:
-        value = z * n[ABOVE, j] + n[ABOVE_OFFSET, j]
-        gap = (n[UP2, j] - n[UP, j]) * z + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
-        if gap != 0:
-            # down, as a negative row wants the upper line low
-            n[UP_WEIGHT, j] = min(max(n[UP_WEIGHT, j] - size * np.sign(gap), 0.0), 1.0)
-            choose_line(n, j, slack)
-        return float(value)
-    value = z * n[BELOW, j] + n[BELOW_OFFSET, j]
-    if row > 0:
-        gap = (n[LOW2, j] - n[LOW, j]) * z + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
-        if gap != 0:
-            n[LOW_WEIGHT, j] = min(max(n[LOW_WEIGHT, j] + size * np.sign(gap), 0.0), 1.0)
-            choose_line(n, j, slack)
-    return float(value)

@@ -27,6 +27,7 @@ from birdnn.bounds.compiled.rows import (
     find_slack,
     least,
     make_storable,
+    take_lines,
 )
 from birdnn.bounds.compiled.state import (
     ABOVE,
@@ -244,12 +245,7 @@ def _push_back(net: Net, undecided: int, s: Scratch, t: Tree) -> None:
     row, more = s.rows[0, 0], s.rows[1, 0]
     for k in range(layers - 2, -1, -1):
         n, m, first, at = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[ROW, k], net.shape[AT, k]
-        lines, total = s.neuron[:, first : first + n], 0.0
-        for i in range(n):
-            lines[PASSED, i] = row[i]
-            negative = row[i] < 0
-            total += row[i] * (lines[ABOVE_OFFSET, i] if negative else lines[BELOW_OFFSET, i])
-            row[i] *= lines[ABOVE, i] if negative else lines[BELOW, i]
+        total = take_lines(s.neuron[:, first : first + n], row)
         while u >= 0 and t.which[u] >= first:
             row[t.which[u] - first] -= t.node[SIDE, u] * t.node[BETA, u]
             total -= t.node[BETA, u] * s.slack[t.which[u]]

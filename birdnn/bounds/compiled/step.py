@@ -24,15 +24,14 @@ from birdnn.bounds.compiled.rows import (
     make_storable,
     push_back,
     push_forward,
+    step_line_weight,
 )
 from birdnn.bounds.compiled.signs import decide_signs
 from birdnn.bounds.compiled.state import (
     ABOVE,
-    ABOVE_OFFSET,
     ALPHA,
     AT,
     BELOW,
-    BELOW_OFFSET,
     BIAS,
     BLOCK,
     CENTRE,
@@ -42,9 +41,6 @@ from birdnn.bounds.compiled.state import (
     LEAKY_RELU,
     LOW,
     LOW2,
-    LOW2_OFFSET,
-    LOW_OFFSET,
-    LOW_WEIGHT,
     MARGIN,
     MULTIPLIER,
     PAIR,
@@ -58,9 +54,6 @@ from birdnn.bounds.compiled.state import (
     TERMS_BIAS,
     UP,
     UP2,
-    UP2_OFFSET,
-    UP_OFFSET,
-    UP_WEIGHT,
     WEIGHT,
     WIDTH,
     Asked,
@@ -398,26 +391,8 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
 @compiled
 def _step_line_weights(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
     """One signed step of the line weights of a layer, and ``z`` through the lines that were taken, in place."""
-    n = s.neuron
     for i in range(net.shape[WIDTH, k + 1]):
-        j, value = net.shape[ROW, k] + i, z[i]
-        row = n[PASSED, j]
-        if row < 0:
-            z[i] = value * n[ABOVE, j] + n[ABOVE_OFFSET, j]
-            gap = (n[UP2, j] - n[UP, j]) * value + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
-            # down, as a negative row wants the upper line low
-            n[UP_WEIGHT, j] = round_weight(n[UP_WEIGHT, j] - size * np.sign(gap))
-            continue
-        z[i] = value * n[BELOW, j] + n[BELOW_OFFSET, j]
-        if row > 0:
-            gap = (n[LOW2, j] - n[LOW, j]) * value + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
-            n[LOW_WEIGHT, j] = round_weight(n[LOW_WEIGHT, j] + size * np.sign(gap))
-
-
-@compiled
-def round_weight(weight: float) -> float:
-    """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
-    return float(np.rint(min(max(weight, 0.0), 1.0) * 4096) / 4096)
+        z[i] = step_line_weight(s.neuron, net.shape[ROW, k] + i, z[i], size)
 
 
 @compiled
