@@ -10,7 +10,7 @@ weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,9 +20,11 @@ from birdnn.bounds.compiled.state import Integers
 from birdnn.bounds.crown import CrownSettings
 from birdnn.bounds.difference import Followed, block_sizes
 from birdnn.bounds.protocol import BoundResult, Question
+from birdnn.bounds.rules import slope_range
 from birdnn.boxes import Boxes
 from birdnn.chain import Affine, Chain
 from birdnn.network import Network
+from birdnn.rounding import SMALLEST64
 
 
 class _Slopes(Followed):
@@ -32,23 +34,21 @@ class _Slopes(Followed):
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`."""
-        return self._exact_where_constant(question, super().bound(question, boxes, opened, inherited))
+        return self._settle_by_signs(question, super().bound(question, boxes, opened, inherited))
 
-    def _exact_where_constant(self, question: Question, result: BoundResult) -> BoundResult:
-        """Slopes are zero where all neurons of a layer are inactive, and no rounding is paid for.
+    def _settle_by_signs(self, question: Question, result: BoundResult) -> BoundResult:
+        """A sum of slopes none of which is negative is not negative, and no rounding is paid for.
 
-        Bounds of such slopes are below zero by what may have underflown: no halving would prove that nothing falls.
+        Where outputs are constant, or begin to rise, such a sum is zero, and its bound is below zero by what may have
+        been rounded: no halving would prove that nothing falls.
         """
-        constant = torch.zeros(len(result.inherited), dtype=torch.bool, device=result.lower.device)
-        for span, activation in zip(self._span, self._activation, strict=True):
-            if activation.kind == "relu":
-                begin = self._neurons + span.start  # upper bounds, of the network's own neurons
-                constant |= (result.inherited[:, begin : begin + (span.stop - span.start) // 2] <= 0).all(1)
-        # of rows on slopes alone nothing but their bound is left
         outputs = question.a.shape[2] // 2
+        # of rows on slopes alone nothing but their bound is left
         alone = ~(question.a[..., :outputs] != 0).any(2)
-        exact = (-question.b).where(alone, -torch.inf).amax(1)[result.polytope]
-        better = constant[result.box] & (exact > result.lower)
+        falls = self._may_be_negative(question.a[..., outputs:].flatten(0, 1), result.inherited)
+        settled = alone & ~falls.reshape(-1, *alone.shape)
+        exact = (-question.b).where(settled, -torch.inf).amax(2)[result.box, result.polytope]
+        better = exact > result.lower
         if not bool(better.any()):
             return result
         plane, minimum = result.plane.clone(), result.plane_minimum.clone()
@@ -56,6 +56,69 @@ class _Slopes(Followed):
         # what is left of the boxes was said of the bounds before
         lower = exact.where(better, result.lower)
         return replace(result, lower=lower, plane=plane, plane_minimum=minimum, left=None)
+
+    def _may_be_negative(self, rows: Tensor, inherited: Tensor) -> Tensor:
+        """Which sums of slopes may be negative on which boxes, as far as the signs of all summands tell.
+
+        Args:
+            rows: coefficients of the outputs' slopes, (rows, outputs).
+            inherited: bounds of pre-activations, see `CrownBound.bound`.
+        """
+        # of the input itself the slope is one
+        signs = _Signs(*torch.tensor([[[False]], [[True]]], device=rows.device).expand(2, len(inherited), 1))
+        for k, (activation, span) in enumerate(zip(self._activation, self._span, strict=True)):
+            low, up = inherited[:, : self._neurons][:, span], inherited[:, self._neurons :][:, span]
+            own = self._network_neurons(low)
+            signs = signs.of_sums(*self._slope_weights(k)).within(low[:, own:], up[:, own:])
+            signs = signs.of_multiples(*slope_range(activation, low[:, :own], up[:, :own]))
+        weight, error = self._slope_weights(len(self._layer) - 1)
+        # what the products are rounded by is part of the error already, but for what underflows
+        error = rows.abs() @ error + rows.shape[1] * SMALLEST64
+        return signs.of_sums(rows @ weight, error).negative
+
+    def _slope_weights(self, k: int) -> tuple[Tensor, Tensor]:
+        """By what an affine map multiplies slopes, and how far each weight may lie from the exact one: (out, in)."""
+        layer, out = self._layer[k], len(self._layer[k].bias) // 2
+        if k:
+            weight, size = (part[out:, layer.weight.shape[1] // 2 :] for part in (layer.weight, layer.terms.weight))
+        else:
+            # a constant, see `_stack_blocks`
+            weight, size = layer.bias[out:, None], layer.terms.bias[out:, None]
+        return weight, layer.factor * size + layer.smallest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Signs:
+    """Which signs numbers may have: of a layer's slopes, (boxes, neurons).
+
+    Attributes:
+        negative, positive: may be so; zero is neither.
+    """
+
+    negative: Tensor
+    positive: Tensor
+
+    def of_sums(self, weight: Tensor, error: Tensor) -> _Signs:
+        """Of sums with weights, (sums, neurons), that are known up to an error."""
+        # one that may have either sign counts as both, and so does NaN; counts of summands are exact in float64
+        rising, falling = (~(weight <= -error)).double().T, (~(weight >= error)).double().T
+        negative, positive = self.negative.double(), self.positive.double()
+        return _Signs(
+            negative @ rising + positive @ falling > 0,
+            positive @ rising + negative @ falling > 0,
+        )
+
+    def within(self, low: Tensor, up: Tensor) -> _Signs:
+        """Of numbers that have bounds, too; NaN bounds nothing."""
+        return _Signs(self.negative & ~(low >= 0), self.positive & ~(up <= 0))
+
+    def of_multiples(self, least: Tensor, most: Tensor) -> _Signs:
+        """Times numbers between `least` and `most`."""
+        kept, turned = ~(most <= 0), ~(least >= 0)
+        return _Signs(
+            kept & self.negative | turned & self.positive,
+            kept & self.positive | turned & self.negative,
+        )
 
 
 class SlopeBound(_Slopes):
