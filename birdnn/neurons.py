@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -83,6 +83,55 @@ def hidden_layers(net: Network) -> tuple[HiddenLayer, ...]:
 def neurons(net: Network) -> tuple[Neuron, ...]:
     """Every hidden neuron, from input to output."""
     return tuple(neuron for layer in hidden_layers(net) for neuron in layer.neurons())
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """The matrix and the biases that make a value of one row, each its own.
+
+    Attributes:
+        reads: name of the value whose entries the matrix meets.
+        weights: slice ``index`` along the axis makes entry ``index``; along the other one it reads entries.
+        bias: initialiser of as many entries as the value; None where there is none that may be changed.
+    """
+
+    reads: str
+    weights: Weights
+    bias: str | None
+
+
+def linear_behind(net: Network, value: str) -> Linear | None:
+    """What makes a value, through reshapes and additions of biases; None where that is something else."""
+    makers = {node.output: node for node in net.nodes}
+    bias: str | None = None
+    while (node := makers.get(value)) is not None:
+        read = [name for name in node.inputs if name in net.graph.dependent | {net.input_name}]
+        if len(read) != 1:
+            return None
+        if node.op in ("Gemm", "MatMul"):
+            own = _weights_of_node(net, node, read[0])
+            added = node.inputs[2] if len(node.inputs) > 2 else None
+            # a product that is scaled, or read by someone else, has no weights that stand for themselves
+            plain = all(node.attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
+            if own is None or not plain or (added is not None and bias is not None):
+                return None
+            return Linear(read[0], replace(own, axis=1 - own.axis), bias if added is None else _bias(net, added, value))
+        if _keeps_entry_order(node):
+            value = read[0]
+        elif node.op == "Add" and bias is None:
+            bias = _bias(net, next(name for name in node.inputs if name != read[0]), value)
+            if bias is None:
+                return None
+            value = read[0]
+        else:
+            return None
+    return None
+
+
+def _bias(net: Network, name: str, value: str) -> str | None:
+    """An initialiser that is added to a value, and has an entry for each of its."""
+    found, _ = _sole_initialiser(net, name)
+    return found if found in net.repairable and net.value(found).numel() == net.size_of(value) else None
 
 
 def _is_output(net: Network, value: str) -> bool:

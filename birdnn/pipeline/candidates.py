@@ -21,7 +21,7 @@ from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.preserving import Closeness
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import AIM, LEAST, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
+from birdnn.records import LEAST, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
@@ -112,7 +112,7 @@ class Candidates:
             elif self._best_is_proved() and not self._best_is_measured():
                 self.stopped = "proved; behaviour could not be measured, so that no other candidate could be preferred"
                 break
-            elif self._best_is_proved() and self._best_keeps_enough():
+            elif self._best_is_proved() and self._best_keeps_enough(stage):
                 self.stopped = "proved, and as much is kept as asked for"
                 break
         return self.best
@@ -269,8 +269,7 @@ class Candidates:
         # drawdown first whatever the user prefers: new violations are harm, changed decisions a price
         return (-kept.drawdown, *pair)
 
-    def _best_keeps_enough(self) -> bool:
+    def _best_keeps_enough(self, stage: Stage) -> bool:
         """Does the best candidate keep what the user asked for? Not, where that was not measured."""
         kept = self._kept
-        # `AIM`, stricter than `LEAST`: as long as there are methods left it is worth asking for more than will do
-        return kept is not None and kept.drawdown == 0 and keeps_enough(kept, self.request, AIM)
+        return kept is not None and kept.drawdown == 0 and keeps_enough(kept, self.request, stage.content)

@@ -14,9 +14,10 @@ from birdnn.pipeline.case import Case, Subject
 from birdnn.pipeline.judging import FULL
 from birdnn.pipeline.localising import responsible_neurons
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Method, OptimiserName, RepairRequest
+from birdnn.records import AIM, LEAST, Method, OptimiserName, RepairRequest
 from birdnn.repair import (
     AllLayers,
+    CommonRamp,
     Finetune,
     LastLayer,
     Repairer,
@@ -72,7 +73,7 @@ def require_method_for(case: Case, request: RepairRequest) -> None:
     """
     if case.related and request.method not in ("auto", "retrain"):
         query = case.related[0]
-        told = "relates two inputs, for which all layers are retrained: leave --method out, or say retrain"
+        told = "relates two inputs, which one layer cannot repair: leave --method out, or say retrain"
         raise MismatchError(f"{query.path}: {told}")
 
 
@@ -89,6 +90,8 @@ class Stage:
         rounds: candidates at most.
         last_resort: only where nothing was proved by the others.
         growth: of the work on a proof from the first candidate to a later one, at most so many times.
+        content: what a proved candidate has to keep that no other method is tried after this one. `AIM` is stricter
+            than what a repair has to keep: as long as there are methods left it is worth asking for more.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Stage:
     rounds: int
     last_resort: bool = False
     growth: float = math.inf
+    content: tuple[float, float] = AIM
 
 
 def stages(
@@ -116,7 +120,12 @@ def stages(
         trained = Stage(
             name="retrain, slopes", make=lambda: SlopeTraining(task, settings.slopes), rounds=settings.rounds
         )
-        return [trained]
+        # what it keeps is hardly ever kept by training, which takes minutes
+        ramp = Stage(
+            name="common ramp", make=lambda: CommonRamp(task, settings.ramp), rounds=settings.rounds, content=LEAST
+        )
+        # a ramp keeps decisions, and moves what outputs are
+        return [ramp, trained] if request.method == "auto" and request.prefer == "decisions" else [trained]
 
     def retrain(how: RetrainSettings) -> Repairer:
         return Retrain(task, replace(how, pairing=request.pairing))

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 
 from birdnn.pipeline.clock import remaining_limit
 from birdnn.records import RepairRequest
-from birdnn.repair import AllLayersSettings, FinetuneSettings, LinearSettings, RetrainSettings, SlopeTrainingSettings
+from birdnn.repair import (
+    AllLayersSettings,
+    FinetuneSettings,
+    LinearSettings,
+    RampSettings,
+    RetrainSettings,
+    SlopeTrainingSettings,
+)
 from birdnn.verify import AttackSettings
 
 
@@ -121,6 +128,7 @@ class RepairSettings:
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     linear: LinearSettings = field(default_factory=LinearSettings)
     all_layers: AllLayersSettings = field(default_factory=AllLayersSettings)
+    ramp: RampSettings = field(default_factory=RampSettings)
     slopes: SlopeTrainingSettings = field(default_factory=SlopeTrainingSettings)
     localize: LocalizeSettings = field(default_factory=LocalizeSettings)
     preserving: PreservingSettings = field(default_factory=PreservingSettings)

@@ -173,12 +173,7 @@ class SlopeTraining:
     def _learn(self, evidence: Evidence, student: Network, over: Over) -> None:
         learn_evidence(self.aims, evidence, student, self.generator, harder=1.0, over=over)
         for aim in self.slopes:
-            if aim.goal.name in evidence.points:
-                # inputs of both runs, which differ in one: the wrong slope lies between them
-                both = evidence.points[aim.goal.name]
-                aim.add(both.reshape(len(both), 2, -1).mean(1))
-            if aim.goal.name in evidence.undecided:
-                aim.meet(evidence.undecided[aim.goal.name], self.generator)
+            aim.learn(evidence, self.generator)
 
     def _affordable_steps(self, wished: int) -> int:
         s = self.settings
@@ -333,6 +328,15 @@ class SlopeAim:
                 x, reach = near[torch.arange(len(x)), found], _CLOSER * reach
         self.add(x)
         return bool((worst > self.margin).any())
+
+    def learn(self, evidence: Evidence, generator: torch.Generator) -> None:
+        """Learn from what a proof met."""
+        if self.goal.name in evidence.points:
+            # inputs of both runs, which differ in one: the wrong slope lies between them
+            both = evidence.points[self.goal.name]
+            self.add(both.reshape(len(both), 2, -1).mean(1))
+        if self.goal.name in evidence.undecided:
+            self.meet(evidence.undecided[self.goal.name], generator)
 
     def meet(self, boxes: Boxes, generator: torch.Generator) -> None:
         """Learn from boxes that a proof left open: their middles, a random choice of many."""

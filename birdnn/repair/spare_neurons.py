@@ -1,0 +1,224 @@
+"""Neurons of a fully connected ReLU network that are given other work, because others can do theirs.
+
+A neuron that is inactive everywhere is free. Of any other the part that is a linear function of its neighbours is done
+by these: their weights are changed so (least squares on inputs of the network's use), and what is left is lost. How
+much that is says, before anything is changed, the inverse of the covariance of a layer's activations.
+
+Structured pruning with a reconstruction of what was pruned goes back to He, Zhang and Sun 2017, arXiv:1707.06168.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from copy import copy
+
+import torch
+from torch import Tensor
+
+from birdnn.errors import MismatchError
+from birdnn.network import Network
+from birdnn.neurons import Linear, Weights, hidden_layers, linear_behind
+from birdnn.sample.pieces import apply_in_memory
+
+_RIDGE = 1e-10
+"""Beside correlations: of two neurons that do the same each could go."""
+_TRIED = 4
+"""Neurons by each of two orders, of which the one is taken with which least is lost."""
+
+
+class SpareNeurons:
+    """The weights of a network, changed in place, and which of its neurons have other work.
+
+    Args:
+        net: float32; never changed.
+        x: inputs at which it is used, (n, inputs) float32.
+        lost: what a network has lost of what it was; 0 is nothing.
+
+    Attributes:
+        layers: number of hidden ones.
+        lost: so far.
+        scale: of what those of the last layer make that have other work.
+
+    Raises:
+        MismatchError: it is no chain of matrices and ReLUs whose weights may be changed.
+    """
+
+    def __init__(self, net: Network, x: Tensor, lost: Callable[[Network], float]) -> None:
+        self._net, self._x, self._loss = net, x, lost
+        self.lost, self.scale = lost(net), 1.0
+        found = hidden_layers(net)
+        self._made = tuple(layer.value for layer in found)
+        self._linear = _require_chain(net)
+        self.layers = len(found)
+        names = {name for linear in self._linear for name in (linear.weights.initialiser, linear.bias or "") if name}
+        self._values = {name: net.value(name).detach().double().clone() for name in names}
+        self._taken: list[list[int]] = [[] for _ in found]
+
+    def copied(self) -> SpareNeurons:
+        """The same, to be changed apart from this one."""
+        other = copy(self)
+        other._values = {name: value.clone() for name, value in self._values.items()}
+        other._taken = [list(taken) for taken in self._taken]
+        return other
+
+    def network(self) -> Network:
+        """As it is now."""
+        return self._net.with_values(self.changed())
+
+    def changed(self) -> dict[str, Tensor]:
+        """Name -> float32 value, of all weights and biases."""
+        return {name: value.float() for name, value in self._values.items()}
+
+    def first_reads(self, x: Tensor) -> Tensor:
+        """What the first map reads at inputs, (n, entries) float64: the inputs themselves, or what is made of them."""
+        name, net = self._linear[0].reads, self._net.copy().double()
+        if name == net.input_name:
+            return x.double()
+        with torch.no_grad():
+            return net.observe(x.double(), [name])[0]
+
+    def take(self, layer: int, most: float) -> int | None:
+        """Free the neuron with which least is lost, where that is at most so much in all: its number."""
+        before, found = self._values, list[tuple[float, int, dict[str, Tensor]]]()
+        for neuron in self._candidates(layer):
+            self._values = {name: value.clone() for name, value in before.items()}
+            self._replace(layer, neuron)
+            found.append((self._loss(self.network()), neuron, self._values))
+        lost, neuron, self._values = min(found, key=lambda each: each[:2], default=(torch.inf, 0, before))
+        if not lost <= most:
+            self._values = before
+            return None
+        self.lost = lost
+        self._taken[layer].append(neuron)
+        return neuron
+
+    def read(self, layer: int, neuron: int, weights: Mapping[int, float], bias: float) -> None:
+        """Let a neuron read these entries of what is before its layer, and nothing else.
+
+        Raises:
+            MismatchError: the layer has no biases, and one is needed.
+        """
+        row = self._weight(layer)[neuron]
+        row.zero_()
+        for index, value in weights.items():
+            row[index] = value
+        offset = self._bias(layer)
+        if offset is not None:
+            offset[neuron] = bias
+        elif bias:
+            raise MismatchError("a layer has no biases")
+
+    def balance(self, last: float) -> None:
+        """Scale what neurons with other work make, so that no layer is changed much more than others.
+
+        ReLUs let scales pass.
+
+        Args:
+            last: about the size of the weights by which the outputs will read it.
+        """
+        own = [self._weight(layer)[self._taken[layer]] for layer in range(self.layers)]
+        norms = [float(self._weight(layer).norm()) or 1.0 for layer in range(self.layers + 1)]
+        # what each layer is changed by, as a share of its size
+        shares = [size / norm for size, norm in zip([*(float(r.abs().max()) for r in own), last], norms, strict=True)]
+        even = math.prod(share ** (1 / len(shares)) for share in shares)
+        for layer, taken in enumerate(self._taken):
+            self._weight(layer)[taken] *= even / shares[layer]
+            self.scale *= even / shares[layer]
+            if (offset := self._bias(layer)) is not None:
+                offset[taken] *= self.scale
+
+    def write(self, neuron: int, column: Tensor) -> None:
+        """Let the outputs read a neuron of the last layer by these weights, as if nothing had been scaled."""
+        self._weight(self.layers)[:, neuron] = column.double() / self.scale
+
+    def output_effect(self, neuron: int, x: Tensor) -> Tensor:
+        """How each entry of the last layer's column moves each output where that neuron is 1: (outputs, entries)."""
+        weights = self._linear[self.layers].weights
+        net = self.network().double()
+        value = net.value(weights.initialiser)
+        value.requires_grad_(True)
+        out = net(x.double())[0]
+        (own,) = net.observe(x.double(), [self._made[-1]])
+        rows = [torch.autograd.grad(one, value, retain_graph=True)[0] for one in out]
+        taken = torch.stack([row.select(1 - weights.axis, neuron) for row in rows])
+        return (taken / own[0, neuron]).detach()
+
+    def _candidates(self, layer: int) -> list[int]:
+        """Neurons worth trying: one that is free, or those that others can nearly do without, and the least read."""
+        h, taken = self._activations(layer), self._taken[layer]
+        spread = h.std(0)
+        idle = [neuron for neuron in (spread == 0).nonzero()[:, 0].tolist() if neuron not in taken]
+        if idle:
+            return idle[:1]
+        read = spread * self._weight(layer + 1).norm(dim=0)
+        live = torch.tensor([neuron for neuron in range(h.shape[1]) if neuron not in taken], dtype=torch.long)
+        scaled = (h[:, live] - h[:, live].mean(0)) / spread[live]
+        correlation = scaled.T @ scaled / len(scaled)
+        # one over a diagonal entry of the inverse: the variance that the others do not explain
+        ridge = _RIDGE * torch.eye(len(live), dtype=h.dtype)
+        own = 1 / torch.linalg.inv(correlation + ridge).diagonal()
+        orders = (own.clamp(min=0).sqrt() * read[live]).argsort(), read[live].argsort()
+        return list(dict.fromkeys(torch.cat([live[order[:_TRIED]] for order in orders]).tolist()))
+
+    def _replace(self, layer: int, neuron: int) -> None:
+        """Let others do what they can of a neuron's work; nobody reads it then, and it reads nobody."""
+        h = self._activations(layer)
+        live = h.std(0) > 0
+        if not bool(live[neuron]):
+            constant = float(h[0, neuron])
+            others = h.new_zeros(0)
+        else:
+            live[[*self._taken[layer], neuron]] = False
+            constants = h.new_ones(len(h), 1 if self._bias(layer + 1) is not None else 0)
+            solution = torch.linalg.lstsq(torch.cat([h[:, live], constants], 1), h[:, neuron, None], driver="gelsd")
+            others, rest = solution.solution[: int(live.sum()), 0], solution.solution[int(live.sum()) :, 0]
+            constant = float(rest.sum())
+        weight = self._weight(layer + 1)
+        if len(others):
+            weight[:, live] += weight[:, neuron, None] * others
+        offset = self._bias(layer + 1)
+        if offset is not None:
+            offset += constant * weight[:, neuron]
+        weight[:, neuron] = 0
+        self.read(layer, neuron, {}, 0.0)
+
+    def _activations(self, layer: int) -> Tensor:
+        return self._activations_of(self.network(), layer)
+
+    def _activations_of(self, net: Network, layer: int) -> Tensor:
+        made = [self._made[layer]]
+        with torch.no_grad():
+            parts = apply_in_memory(lambda part: net.observe(part, made)[0], self._x)
+        return torch.cat(parts).double()
+
+    def _weight(self, layer: int) -> Tensor:
+        """Of the map before a hidden layer, or of the last one: (out, in), a view."""
+        weights = self._linear[layer].weights
+        value = self._values[weights.initialiser]
+        return value.T if weights.axis else value
+
+    def _bias(self, layer: int) -> Tensor | None:
+        name = self._linear[layer].bias
+        return None if name is None else self._values[name].view(-1)
+
+
+def _require_chain(net: Network) -> tuple[Linear, ...]:
+    """The maps before each hidden layer, and the last one.
+
+    Raises:
+        MismatchError: see `SpareNeurons`.
+    """
+    found = hidden_layers(net)
+    nodes = {node.output: node for node in net.nodes}
+    if not found or any(nodes[layer.value].op != "Relu" for layer in found):
+        raise MismatchError("only neurons of ReLU networks are given other work")
+    linear = [linear_behind(net, nodes[layer.value].inputs[0]) for layer in found]
+    linear.append(linear_behind(net, net.output_name))
+    known = tuple(one for one in linear if one is not None)
+    if len(known) < len(linear):
+        raise MismatchError("its layers are no matrices whose entries may be changed one by one")
+    for layer, after in zip(found, known[1:], strict=True):
+        if layer.weights != (Weights(after.weights.initialiser, 1 - after.weights.axis),):
+            raise MismatchError("a layer is read by more than the one behind it")
+    return known
