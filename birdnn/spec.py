@@ -274,6 +274,13 @@ class Region:
         return min(max(value, low), high)
 
 
+def regions_hull(regions: Sequence[Region]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Corners of the smallest box around some regions, at least one: (inputs,) float64 each."""
+    lower = torch.stack([region.lower for region in regions]).amin(0)
+    upper = torch.stack([region.upper for region in regions]).amax(0)
+    return lower, upper
+
+
 def _without_inner(lower: torch.Tensor, upper: torch.Tensor) -> list[int]:
     """Inputs whose range, (inputs,) float64 ends rounded outward, may hold no float32; few but for fixed ones."""
     # for all inputs at once: rational arithmetic is for the few that may hold none

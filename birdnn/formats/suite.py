@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -26,7 +26,7 @@ from birdnn.formats.toml import read_validated
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network, weights_sha256
 from birdnn.reading import guarded_reader
-from birdnn.spec import Property, Region, Scaling
+from birdnn.spec import Property, Scaling, regions_hull
 
 BUNDLED = ("acasxu", "hcas", "vcas")
 LARGEST = Decimal(10) ** 300
@@ -328,13 +328,6 @@ def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
 def property_hull(prop: Property) -> tuple[Tensor, Tensor]:
     """The smallest box around all regions of `prop`: lower and upper corner, (n_inputs,) float64."""
     return regions_hull(prop.regions)
-
-
-def regions_hull(regions: Sequence[Region]) -> tuple[Tensor, Tensor]:
-    """The same of some regions, at least one."""
-    lower = torch.stack([region.lower for region in regions]).amin(0)
-    upper = torch.stack([region.upper for region in regions]).amax(0)
-    return lower, upper
 
 
 def _domain_corners(domain: Domain) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from birdnn.formats.inputs import Inputs
-from birdnn.formats.suite import regions_hull
 from birdnn.metrics import decisions, fidelity
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
@@ -36,6 +35,7 @@ from birdnn.records.limits import Over, never
 from birdnn.sample import draw_uniform, evaluate
 from birdnn.sample.draw import BATCH
 from birdnn.sample.pieces import evaluate_in_time
+from birdnn.spec import regions_hull
 
 # farther than neighbours: those of points that have to change are left out (`_has_to_change`)
 _AWAY = 3.0, 10.0, 30.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.inputs import Inputs, read_inputs
-from birdnn.formats.suite import Suite, property_hull, read_domain, regions_hull
+from birdnn.formats.suite import Suite, property_hull, read_domain
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.case import Applicable, Asked, Case, Points, Related, Subject
 from birdnn.pipeline.claims import assumption_notes, network_semantics, require_semantics, semantics_note
@@ -29,7 +29,7 @@ from birdnn.pipeline.related import related_note, related_semantics, related_sub
 from birdnn.pipeline.ruling import derived_rule
 from birdnn.records import CaseFiles, Decision, Domain, Role, RuleBy, SuiteMatch
 from birdnn.rounding import Semantics
-from birdnn.spec import Property
+from birdnn.spec import Property, regions_hull
 
 AskedT = TypeVar("AskedT", bound=Asked)
 

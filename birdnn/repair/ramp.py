@@ -2,10 +2,10 @@
 
 Where outputs are compared, what is added to all of them decides nothing. So a function that grows along an input by
 ``rise`` in each unit, within the regions that are asked about, turns slopes that are wrong by less into right ones, and
-every difference of two outputs stays what it was. Neurons that nobody needs (`birdnn.repair.spare_neurons`) make it:
-of the first hidden layer one that begins where the regions begin, of the second one two that end it where they end.
-Neurons that are left in the first layer keep it near the regions along other inputs, in which these are narrow:
-elsewhere outputs, too, stay what they were.
+every difference of two outputs stays what it was. Neurons that nobody needs (`birdnn.repair.spare_neurons`) make it.
+They hand inputs on, begin the ramp where the regions begin, end it where they end, and carry it to the outputs. Further
+ones keep it near the regions along other inputs, as long as that costs few decisions: elsewhere outputs, too, stay what
+they were.
 
 How steep it has to be says a search for the worst slopes. A proof that stays open makes it steeper.
 
@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.formats.suite import regions_hull
 from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Progress, Tied, Watch
@@ -31,10 +30,11 @@ from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.slope_training import SlopeAim
 from birdnn.repair.spare_neurons import SpareNeurons
 from birdnn.sample import draw_uniform, evaluate
+from birdnn.spec import regions_hull
 
-RAISED = (
-    "All outputs are raised by the same amount in the regions and near them, by at most {:.3g}: which of them is least or "
-    "greatest does not depend on it, what they are does."
+MOVED = (
+    "All outputs are moved by the same amount in the regions and near them, by at most {:.3g}: which of them is least "
+    "or greatest does not depend on it, what they are does."
 )
 """What a user is told of the ramp."""
 _ROOM = 0.01  # of the regions' width: how far beyond their ends the ramp goes, for rounding and what is read there
@@ -87,7 +87,7 @@ class CommonRamp:
         inputs += [] if task.data is None else [task.data[: settings.points]]
         self.looked_at = torch.cat(inputs)
         self.decided = self._decide(self.teacher)
-        self.spare = SpareNeurons(self.teacher, self.looked_at, self._share_lost)
+        self.spare = SpareNeurons(self.teacher, self.looked_at, self._share_lost, task.over)
         (lower, upper), d = self.hull, self.direction
         room = float(_ROOM * (upper[d] - lower[d]))
         self.begin, self.width = float(lower[d]) - room, float(upper[d] - lower[d]) + 2 * room
@@ -122,8 +122,8 @@ class CommonRamp:
         return {}
 
     def remarks(self) -> tuple[str, ...]:
-        """What outputs are raised by, which decisions do not tell."""
-        return (RAISED.format(abs(self.rise) * self.width),)
+        """What outputs are moved by, which decisions do not tell."""
+        return (MOVED.format(abs(self.rise) * self.width),)
 
     def ties(self) -> tuple[Tied, ...]:
         """None."""
@@ -132,7 +132,8 @@ class CommonRamp:
     def _decide(self, net: Network) -> Tensor:
         """Which output decides, (n,)."""
         found = decisions(evaluate(net, self.looked_at), self.task.decision)
-        assert found is not None  # `_require_ramp_may_help` has seen to it
+        if found is None:
+            raise MismatchError("nothing decides between outputs, so that what they are has to be kept")
         return found
 
     def _share_lost(self, net: Network) -> float:
@@ -322,8 +323,8 @@ def _require_ramp_may_help(task: RepairTask) -> int:
         MismatchError: see `CommonRamp`.
     """
     directions = {goal.direction for goal in task.slopes}
-    if task.decision == "none" or task.net.n_outputs < 2:
-        raise MismatchError("nothing decides between outputs, so that what they are has to be kept")
+    if task.net.n_outputs < 2:
+        raise MismatchError("one output decides nothing, so that what it is has to be kept")
     if len(directions) != 1:
         raise MismatchError("slopes are asked for along several inputs")
     if any(goal.repair and goal.violated for goal in task.goals):

@@ -1,8 +1,9 @@
 """Neurons of a fully connected ReLU network that are given other work, because others can do theirs.
 
 A neuron that is inactive everywhere is free. Of any other the part that is a linear function of its neighbours is done
-by these: their weights are changed so (least squares on inputs of the network's use), and what is left is lost. How
-much that is says, before anything is changed, the inverse of the covariance of a layer's activations.
+by these: their weights are changed so (least squares on inputs of the network's use), and what is left is lost. The
+inverse of the covariance of a layer's activations says for each neuron which part that is; a few are tried, and the one
+is taken with which the network loses least.
 
 Structured pruning with a reconstruction of what was pruned goes back to He, Zhang and Sun 2017, arXiv:1707.06168.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,12 +21,28 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.neurons import Linear, Weights, hidden_layers, linear_behind
+from birdnn.records.limits import Over, never, require_time
 from birdnn.sample.pieces import apply_in_memory
 
 _RIDGE = 1e-10
 """Beside correlations: of two neurons that do the same each could go."""
 _TRIED = 4
 """Neurons by each of two orders, of which the one is taken with which least is lost."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What a neuron does, as a linear function of what others do.
+
+    Attributes:
+        neuron: which one.
+        others, factors, constant: see above.
+    """
+
+    neuron: int
+    others: list[int]
+    factors: Tensor
+    constant: float
 
 
 class SpareNeurons:
@@ -34,6 +52,7 @@ class SpareNeurons:
         net: float32; never changed.
         x: inputs at which it is used, (n, inputs) float32.
         lost: what a network has lost of what it was; 0 is nothing.
+        over: must everything end now?
 
     Attributes:
         layers: number of hidden ones.
@@ -44,8 +63,8 @@ class SpareNeurons:
         MismatchError: it is no chain of matrices and ReLUs whose weights may be changed.
     """
 
-    def __init__(self, net: Network, x: Tensor, lost: Callable[[Network], float]) -> None:
-        self._net, self._x, self._loss = net, x, lost
+    def __init__(self, net: Network, x: Tensor, lost: Callable[[Network], float], over: Over = never) -> None:
+        self._net, self._x, self._loss, self._over = net, x, lost, over
         self.lost, self.scale = lost(net), 1.0
         found = hidden_layers(net)
         self._made = tuple(layer.value for layer in found)
@@ -79,12 +98,17 @@ class SpareNeurons:
             return net.observe(x.double(), [name])[0]
 
     def take(self, layer: int, most: float) -> int | None:
-        """Free the neuron with which least is lost, where that is at most so much in all: its number."""
+        """Free the neuron with which least is lost, where that is at most so much in all: its number.
+
+        Raises:
+            OutOfTime: it is over.
+        """
         before, found = self._values, list[tuple[float, int, dict[str, Tensor]]]()
-        for neuron in self._candidates(layer):
+        for work in self._candidates(layer):
+            require_time(self._over)
             self._values = {name: value.clone() for name, value in before.items()}
-            self._replace(layer, neuron)
-            found.append((self._loss(self.network()), neuron, self._values))
+            self._hand_over(layer, work)
+            found.append((self._loss(self.network()), work.neuron, self._values))
         lost, neuron, self._values = min(found, key=lambda each: each[:2], default=(torch.inf, 0, before))
         if not lost <= most:
             self._values = before
@@ -144,44 +168,40 @@ class SpareNeurons:
         taken = torch.stack([row.select(1 - weights.axis, neuron) for row in rows])
         return (taken / own[0, neuron]).detach()
 
-    def _candidates(self, layer: int) -> list[int]:
-        """Neurons worth trying: one that is free, or those that others can nearly do without, and the least read."""
+    def _candidates(self, layer: int) -> list[_Work]:
+        """Neurons worth trying: one that is idle, or those that others can nearly do without, and the least read."""
         h, taken = self._activations(layer), self._taken[layer]
         spread = h.std(0)
         idle = [neuron for neuron in (spread == 0).nonzero()[:, 0].tolist() if neuron not in taken]
         if idle:
-            return idle[:1]
-        read = spread * self._weight(layer + 1).norm(dim=0)
-        live = torch.tensor([neuron for neuron in range(h.shape[1]) if neuron not in taken], dtype=torch.long)
-        scaled = (h[:, live] - h[:, live].mean(0)) / spread[live]
-        correlation = scaled.T @ scaled / len(scaled)
-        # one over a diagonal entry of the inverse: the variance that the others do not explain
-        ridge = _RIDGE * torch.eye(len(live), dtype=h.dtype)
-        own = 1 / torch.linalg.inv(correlation + ridge).diagonal()
-        orders = (own.clamp(min=0).sqrt() * read[live]).argsort(), read[live].argsort()
-        return list(dict.fromkeys(torch.cat([live[order[:_TRIED]] for order in orders]).tolist()))
+            return [_Work(idle[0], [], h.new_zeros(0), float(h[0, idle[0]]))]
+        live = [neuron for neuron in range(h.shape[1]) if neuron not in taken]
+        # where there are no biases to take a constant up others have to do the whole
+        mean = h[:, live].mean(0) if self._bias(layer + 1) is not None else h.new_zeros(len(live))
+        size = (h[:, live] - mean).square().mean(0).sqrt()
+        scaled = (h[:, live] - mean) / size
+        inverse = torch.linalg.inv(scaled.T @ scaled / len(scaled) + _RIDGE * torch.eye(len(live), dtype=h.dtype))
+        # what a diagonal entry is one over is the variance that the others do not explain
+        read = size * self._weight(layer + 1)[:, live].norm(dim=0)
+        orders = (read / inverse.diagonal().clamp(min=_RIDGE).sqrt()).argsort(), read.argsort()
+        found = list[_Work]()
+        for place in dict.fromkeys(torch.cat([order[:_TRIED] for order in orders]).tolist()):
+            # of the regression on all others: entries of a row of the inverse
+            factors = -inverse[place] / inverse[place, place] * size[place] / size
+            factors[place] = 0.0
+            constant = float(mean[place] - factors @ mean)
+            found.append(_Work(live[place], live, factors, constant))
+        return found
 
-    def _replace(self, layer: int, neuron: int) -> None:
+    def _hand_over(self, layer: int, work: _Work) -> None:
         """Let others do what they can of a neuron's work; nobody reads it then, and it reads nobody."""
-        h = self._activations(layer)
-        live = h.std(0) > 0
-        if not bool(live[neuron]):
-            constant = float(h[0, neuron])
-            others = h.new_zeros(0)
-        else:
-            live[[*self._taken[layer], neuron]] = False
-            constants = h.new_ones(len(h), 1 if self._bias(layer + 1) is not None else 0)
-            solution = torch.linalg.lstsq(torch.cat([h[:, live], constants], 1), h[:, neuron, None], driver="gelsd")
-            others, rest = solution.solution[: int(live.sum()), 0], solution.solution[int(live.sum()) :, 0]
-            constant = float(rest.sum())
-        weight = self._weight(layer + 1)
-        if len(others):
-            weight[:, live] += weight[:, neuron, None] * others
-        offset = self._bias(layer + 1)
+        weight, offset = self._weight(layer + 1), self._bias(layer + 1)
+        column = weight[:, work.neuron].clone()
+        weight[:, work.others] += column[:, None] * work.factors
         if offset is not None:
-            offset += constant * weight[:, neuron]
-        weight[:, neuron] = 0
-        self.read(layer, neuron, {}, 0.0)
+            offset += work.constant * column
+        weight[:, work.neuron] = 0
+        self.read(layer, work.neuron, {}, 0.0)
 
     def _activations(self, layer: int) -> Tensor:
         return self._activations_of(self.network(), layer)
