@@ -272,4 +272,4 @@ class Candidates:
     def _best_keeps_enough(self, stage: Stage) -> bool:
         """Does the best candidate keep what the user asked for? Not, where that was not measured."""
         kept = self._kept
-        return kept is not None and kept.drawdown == 0 and keeps_enough(kept, self.request, stage.content)
+        return kept is not None and kept.drawdown <= stage.drawdown and keeps_enough(kept, self.request, stage.content)

@@ -77,6 +77,7 @@ def require_method_for(case: Case, request: RepairRequest) -> None:
         raise MismatchError(f"{query.path}: {told}")
 
 
+_RARE = 1e-4  # share of inputs that newly violate some property, for which minutes of training are no remedy
 _FEW_ROUNDS = 2  # of a method that changes one layer, where proofs ask for other layers
 
 
@@ -92,6 +93,7 @@ class Stage:
         growth: of the work on a proof from the first candidate to a later one, at most so many times.
         content: what a proved candidate has to keep that no other method is tried after this one. `AIM` is stricter
             than what a repair has to keep: as long as there are methods left it is worth asking for more.
+        drawdown: of such a candidate, at most.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Stage:
     last_resort: bool = False
     growth: float = math.inf
     content: tuple[float, float] = AIM
+    drawdown: float = 0.0
 
 
 def stages(
@@ -122,7 +125,11 @@ def stages(
         )
         # what it keeps is hardly ever kept by training, which takes minutes
         ramp = Stage(
-            name="common ramp", make=lambda: CommonRamp(task, settings.ramp), rounds=settings.rounds, content=LEAST
+            name="common ramp",
+            make=lambda: CommonRamp(task, settings.ramp),
+            rounds=settings.rounds,
+            content=LEAST,
+            drawdown=_RARE,
         )
         # a ramp keeps decisions, and moves what outputs are
         return [ramp, trained] if request.method == "auto" and request.prefer == "decisions" else [trained]

@@ -109,10 +109,12 @@ class SpareNeurons:
             self._values = {name: value.clone() for name, value in before.items()}
             self._hand_over(layer, work)
             found.append((self._loss(self.network()), work.neuron, self._values))
-        lost, neuron, self._values = min(found, key=lambda each: each[:2], default=(torch.inf, 0, before))
-        if not lost <= most:
-            self._values = before
+        self._values = before
+        # none where all have other work; the first of equals
+        best = min(found, key=lambda each: each[:2], default=None)
+        if best is None or not best[0] <= most:
             return None
+        lost, neuron, self._values = best
         self.lost = lost
         self._taken[layer].append(neuron)
         return neuron
@@ -142,7 +144,7 @@ class SpareNeurons:
             last: about the size of the weights by which the outputs will read it.
         """
         own = [self._weight(layer)[self._taken[layer]] for layer in range(self.layers)]
-        norms = [float(self._weight(layer).norm()) or 1.0 for layer in range(self.layers + 1)]
+        norms = [float(self._net.value(linear.weights.initialiser).detach().norm()) or 1.0 for linear in self._linear]
         # what each layer is changed by, as a share of its size
         shares = [size / norm for size, norm in zip([*(float(r.abs().max()) for r in own), last], norms, strict=True)]
         even = math.prod(share ** (1 / len(shares)) for share in shares)
@@ -174,7 +176,8 @@ class SpareNeurons:
         spread = h.std(0)
         idle = [neuron for neuron in (spread == 0).nonzero()[:, 0].tolist() if neuron not in taken]
         if idle:
-            return [_Work(idle[0], [], h.new_zeros(0), float(h[0, idle[0]]))]
+            safest = idle[int(self._nearness(layer)[idle].argmin())]
+            return [_Work(safest, [], h.new_zeros(0), float(h[0, safest]))]
         live = [neuron for neuron in range(h.shape[1]) if neuron not in taken]
         # where there are no biases to take a constant up others have to do the whole
         mean = h[:, live].mean(0) if self._bias(layer + 1) is not None else h.new_zeros(len(live))
@@ -192,6 +195,14 @@ class SpareNeurons:
             constant = float(mean[place] - factors @ mean)
             found.append(_Work(live[place], live, factors, constant))
         return found
+
+    def _nearness(self, layer: int) -> Tensor:
+        """How near each neuron comes to being active, in standard deviations of what it sums; negative where it never
+        is. Of those that no input at hand wakes another one may."""
+        read = self._activations(layer - 1) if layer else self.first_reads(self._x)
+        offset = self._bias(layer)
+        sums = read @ self._weight(layer).T + (0 if offset is None else offset)
+        return sums.amax(0) / sums.std(0)
 
     def _hand_over(self, layer: int, work: _Work) -> None:
         """Let others do what they can of a neuron's work; nobody reads it then, and it reads nobody."""
@@ -234,7 +245,7 @@ def _require_chain(net: Network) -> tuple[Linear, ...]:
     if not found or any(nodes[layer.value].op != "Relu" for layer in found):
         raise MismatchError("only neurons of ReLU networks are given other work")
     linear = [linear_behind(net, nodes[layer.value].inputs[0]) for layer in found]
-    linear.append(linear_behind(net, net.output_name))
+    linear.append(_last_linear(net, net.output_name))
     known = tuple(one for one in linear if one is not None)
     if len(known) < len(linear):
         raise MismatchError("its layers are no matrices whose entries may be changed one by one")
@@ -242,3 +253,15 @@ def _require_chain(net: Network) -> tuple[Linear, ...]:
         if layer.weights != (Weights(after.weights.initialiser, 1 - after.weights.axis),):
             raise MismatchError("a layer is read by more than the one behind it")
     return known
+
+
+def _last_linear(net: Network, value: str) -> Linear | None:
+    """The last map, before whatever scales and shifts the outputs by constants."""
+    node = next((node for node in net.nodes if node.output == value), None)
+    found = linear_behind(net, value)
+    if found is not None or node is None or node.op not in ("Add", "Sub", "Mul", "Div"):
+        return found
+    read = [name for name in node.inputs if name in net.graph.dependent]
+    # a constant over a value is no scaling
+    plain = len(read) == 1 and (node.op != "Div" or read[0] == node.inputs[0])
+    return _last_linear(net, read[0]) if plain else None
