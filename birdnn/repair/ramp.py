@@ -50,7 +50,8 @@ class RampSettings:
         spare: share of the decisions that may be lost for the neurons that the ramp cannot do without; `narrower` for
             more of them, which keep it near the regions along further inputs, as long as outputs are raised by more
             than the share `raised` of their size in the mean over the domain.
-        fades: share of the domain's width in which it fades out beside the regions.
+        fades: share of the domain's width in which it fades out beside the regions; the next one where weights would
+            move too far, and infinity where it need not fade out.
         searches: for the worst slopes, before each candidate.
         steeper: than the search says, as a factor; `growth` from one candidate to the next.
         margin_share: margin asked for, as in `SlopeTrainingSettings`.
@@ -60,7 +61,7 @@ class RampSettings:
     spare: float = 0.02
     narrower: float = 1.5e-3
     raised: float = 0.01
-    fades: float = 0.05
+    fades: tuple[float, ...] = (0.05, 0.2, math.inf)
     searches: int = 6
     steeper: float = 1.05
     growth: float = 1.3
@@ -87,22 +88,33 @@ class CommonRamp:
         inputs += [] if task.data is None else [task.data[: settings.points]]
         self.looked_at = torch.cat(inputs)
         self.decided = self._decide(self.teacher)
-        self.spare = SpareNeurons(self.teacher, self.looked_at, self._share_lost, task.over)
         (lower, upper), d = self.hull, self.direction
         room = float(_ROOM * (upper[d] - lower[d]))
         self.begin, self.width = float(lower[d]) - room, float(upper[d] - lower[d]) + 2 * room
+        self.made, self.steeper = 0, settings.steeper
+        for fades in settings.fades:
+            self._make(fades)
+            if self._is_within_limit():
+                break
+        else:
+            raise MismatchError("the ramp moves weights farther than they may be moved")
+        if abs(self.rise) * self.width > task.max_difference:
+            raise MismatchError("the ramp that slopes take is higher than outputs may be from the original's")
+
+    def _make(self, fades: float) -> None:
+        """Put the ramp into a copy of the network; beside the regions it fades out over this share of the domain."""
+        self.spare = SpareNeurons(self.teacher, self.looked_at, self._share_lost, self.task.over)
         # the layer whose neurons are lines along inputs: where there are three, the first one hands inputs on to it
         self.lines, self.carriers = int(self.spare.layers > 2), dict[int, int]()
-        self.aims, self.made, self.steeper = self._aims_at(self.teacher), 0, settings.steeper
+        self.aims = self._aims_at(self.teacher)
         self.rise = self._rise_needed(self.teacher)
-        self.columns = self._build()
+        self.columns = self._build(fades)
         self.spare.balance(abs(self.rise) * self.width or 1.0)
         self.base = self.spare.network()
         self.raises = self._unit_column()
         self._require_ramp()
         self.aims = self._aims_at(self.base)
         self.rise = self._rise_needed(self.base)
-        self._require_limits()
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn where slopes are wrong, then make the ramp as steep as that takes; hands out a copy."""
@@ -169,7 +181,7 @@ class CommonRamp:
 
     # --- how it is made
 
-    def _build(self) -> dict[int, float]:
+    def _build(self, fades: float) -> dict[int, float]:
         """Neurons of the last hidden layer of which a weighted sum is the ramp, from 0 to 1 in the regions."""
         layers, d = self.spare.layers, self.direction
         begin, end = -self.begin / self.width, -self.begin / self.width - 1
@@ -181,7 +193,7 @@ class CommonRamp:
         carried = [self._needed(layer) for layer in range(self.lines + 2, layers)]
         # where it has faded out, also what has grown since the end has to be zero
         most = max(1.0, (float(self.domain[1][d]) - self.begin) / self.width)
-        read = {start: 1.0, **dict.fromkeys(self._narrow(most), -most)}
+        read = {start: 1.0, **dict.fromkeys(self._narrow(most, fades), -most)}
         self.spare.read(self.lines + 1, grown, read, 0.0)
         self.spare.read(self.lines + 1, ended, read, -1.0)
         made = {grown: 1.0, ended: -1.0}
@@ -196,20 +208,23 @@ class CommonRamp:
             raise MismatchError(f"no neuron of hidden layer {layer + 1} can be spared")
         return neuron
 
-    def _narrow(self, most: float) -> list[int]:
+    def _narrow(self, most: float, fades: float) -> list[int]:
         """Neurons that are active beside the regions, 1 where the ramp has faded out; as many as it takes.
 
         Args:
             most: of the ramp, if nothing ended it.
+            fades: see `RampSettings`.
         """
+        if math.isinf(fades):
+            return []
         (lower, upper), (least, greatest) = self.hull, self.domain
         wide, made = greatest - least, list[int]()
         x = draw_uniform(*self.domain, self.settings.points, self.generator).double()
         y = evaluate(self.teacher, x.float())
         free = (x[:, self.direction] - self.begin) / self.width
         limit = self.spare.lost + self.settings.narrower
-        room, fades = _EXACT * wide, self.settings.fades * wide
-        share = (upper - lower + 2 * room + fades) / wide.clamp(min=torch.finfo(wide.dtype).tiny)
+        room, beside = _EXACT * wide, fades * wide
+        share = (upper - lower + 2 * room + beside) / wide.clamp(min=torch.finfo(wide.dtype).tiny)
         # where regions are narrowest most is gained
         for i in share.argsort().tolist():
             raised = abs(self.rise) * self.width * float(free.clamp(0, 1).mean())
@@ -219,7 +234,7 @@ class CommonRamp:
                 continue
             before = self.spare, dict(self.carriers)
             self.spare = self.spare.copied()
-            lines = [(sign / float(fades[i]), -sign * float(end / fades[i])) for sign, end in ends]
+            lines = [(sign / float(beside[i]), -sign * float(end / beside[i])) for sign, end in ends]
             try:
                 made += [self._along(i, factor, offset, limit) for factor, offset in lines]
             except MismatchError:
@@ -266,20 +281,13 @@ class CommonRamp:
             raise MismatchError(f"what the first layer reads of input {i} does not grow steadily with it")
         return moved[0], steep, shift
 
-    def _require_limits(self) -> None:
-        """See that the first candidate moves neither outputs nor weights by more than they may.
-
-        Raises:
-            MismatchError: it does.
-        """
-        if abs(self.rise) * self.width > self.task.max_difference:
-            raise MismatchError("the ramp that slopes take is higher than outputs may be from the original's")
+    def _is_within_limit(self) -> bool:
+        """Does the first candidate move no layer farther than it may?"""
         self._write(self.rise * self.width)
         changed = self.spare.changed()
         trained = Trained(self.teacher, names=tuple(changed))
         change = torch.cat([value.flatten() for value in changed.values()]).double() - trained.original
-        if trained.reach(torch.zeros_like(change), change, self.task.max_change) < 1:
-            raise MismatchError("the ramp moves weights farther than they may be moved")
+        return trained.reach(torch.zeros_like(change), change, self.task.max_change) == 1
 
     def _write(self, height: float) -> None:
         for neuron, share in self.columns.items():

@@ -20,7 +20,7 @@ from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.preserving import Closeness
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Kept, RepairRequest, Tied, Unwatched, Watch
+from birdnn.records import LEAST, Kept, RepairRequest, Tied, Unwatched, Watch
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence
 from birdnn.spec import Property
@@ -215,6 +215,16 @@ def test_other_methods_are_asked_until_as_much_is_kept_as_aimed_at(tmp_path: Pat
     found = search(tmp_path, [-0.75], [-0.875], keeps=(keeps,), min_agreement=None, max_mae=None).run()
     assert len(found.results) == tried
     assert (found.candidates.stopped == "proved, and as much is kept as asked for") == (tried == 1)
+
+
+@pytest.mark.parametrize(
+    ("keeps", "tried"),
+    [(kept(0.99, 0.05), 1), (kept(0.989, 0.05), 2), (kept(0.99, 0.05, drawdown=1e-4), 1), (kept(drawdown=2e-4), 2)],
+)
+def test_a_method_may_be_content_with_less(tmp_path: Path, keeps: Kept, tried: int) -> None:
+    found = search(tmp_path, [-0.75], [-0.875], keeps=(keeps,), min_agreement=None, max_mae=None)
+    found.stages[0] = replace(found.stages[0], content=LEAST, drawdown=1e-4)
+    assert len(found.run().results) == tried
 
 
 def test_where_nothing_can_be_measured_no_other_candidate_is_looked_for(tmp_path: Path) -> None:

@@ -112,6 +112,37 @@ def test_properties_of_one_input_are_kept_beside_a_relation(tmp_path: Path) -> N
     }
 
 
+def with_idle_neurons(folder: Path) -> Path:
+    """The same function, with neurons that are never active."""
+    rng, layers = np.random.default_rng(5), []
+    for k, (m, n) in enumerate(pairwise([2, 12, 12, 3])):
+        weight, bias = rng.normal(size=(n, m)) * 1.5 / np.sqrt(m), rng.normal(size=n) * 0.3
+        rows, columns = 8 * (k < 2), 8 * (k > 0)
+        layers.append((np.pad(weight, ((0, rows), (0, columns))), np.pad(bias, (0, rows), constant_values=-1.0)))
+    path = folder / "idle.onnx"
+    path.write_bytes(layers_to_onnx(layers, "Relu"))
+    return path
+
+
+def test_a_ramp_keeps_every_decision_and_is_proved(tmp_path: Path) -> None:
+    net, prop = with_idle_neurons(tmp_path), rises(tmp_path, 1)
+    # the region is a quarter of the domain, and slopes are steep beside the size of outputs
+    outcome = repair_files(request(tmp_path, net, prop, max_mae=1.0), settings=FAST)
+    assert [entry.method for entry in outcome.tried] == ["common ramp"]
+    assert outcome.result == "proved"
+    assert outcome.fidelity is not None
+    assert outcome.fidelity.decision_agreement == 1.0
+    assert largest_fall(Path(str(outcome.out)), 1) < 1e-5
+    assert any(note.startswith("All outputs are moved by the same amount") for note in outcome.notes)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("more", [{"method": "retrain"}, {"prefer": "outputs"}, {"decision": "none"}])
+def test_where_outputs_count_no_ramp_is_tried(more: dict[str, object], tmp_path: Path) -> None:
+    outcome = repair_files(request(tmp_path, with_idle_neurons(tmp_path), rises(tmp_path, 1), **more), settings=FAST)
+    assert {entry.method for entry in outcome.tried} == {"retrain, slopes"}
+
+
 def test_a_network_that_is_monotone_needs_no_repair(tmp_path: Path) -> None:
     net = network(tmp_path, rising=True)
     outcome = repair_files(request(tmp_path, net, rises(tmp_path)), settings=FAST)

@@ -200,7 +200,7 @@ def test_where_it_cannot_help_it_says_so(more: dict[str, object], goals: tuple[S
 
 def test_networks_without_neurons_for_it_are_refused() -> None:
     with pytest.raises(MismatchError, match="can be spared"):
-        CommonRamp(task(network_from_layers(random_layers(1, (INPUTS, 4, 4, OUTPUTS)))), RampSettings(spare=0.0))
+        CommonRamp(task(network_from_layers(random_layers(0, (INPUTS, 4, 4, OUTPUTS)))), RampSettings(spare=0.0))
     with pytest.raises(MismatchError, match="ReLU"):
         CommonRamp(task(network_from_layers(roomy_layers(3, 3), "Tanh")), QUICK)
 
