@@ -77,7 +77,7 @@ def require_method_for(case: Case, request: RepairRequest) -> None:
         raise MismatchError(f"{query.path}: {told}")
 
 
-_RARE = 1e-3  # share of inputs that newly violate some property, for which minutes of training are no remedy
+_RARE = 2e-3  # share of inputs that newly violate some property, for which minutes of training are no remedy
 _FEW_ROUNDS = 2  # of a method that changes one layer, where proofs ask for other layers
 
 

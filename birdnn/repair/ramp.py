@@ -29,8 +29,9 @@ from birdnn.repair.jacobian import Trained
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.slope_training import SlopeAim
 from birdnn.repair.spare_neurons import SpareNeurons
-from birdnn.sample import draw_uniform, evaluate
-from birdnn.spec import regions_hull
+from birdnn.sample import draw_from_property, draw_uniform, evaluate
+from birdnn.sample.tally import union_margin
+from birdnn.spec import Property, regions_hull
 
 MOVED = (
     "All outputs are moved by the same amount in the regions and near them, by at most {:.3g}: which of them is least "
@@ -38,6 +39,7 @@ MOVED = (
 )
 """What a user is told of the ramp."""
 _ROOM = 0.01  # of the regions' width: how far beyond their ends the ramp goes, for rounding and what is read there
+_FEWER = 4  # there may be ten properties, each with as few inputs as this leaves
 _EXACT = 1e-3  # of the ramp: what it may be off by where it is looked at
 
 
@@ -47,9 +49,10 @@ class RampSettings:
 
     Attributes:
         points: inputs at which neurons are looked at, in the domain, and as many in the regions.
-        spare: share of the decisions that may be lost for the neurons that the ramp cannot do without; `narrower` for
-            more of them, which keep it near the regions along further inputs, as long as outputs are raised by more
-            than the share `raised` of their size in the mean over the domain.
+        spare: what may be lost for the neurons that the ramp cannot do without: shares of the decisions in the domain,
+            in the regions and at the data, and the largest of inputs that newly violate a property, added up;
+            `narrower` for more neurons, which keep it near the regions along further inputs, as long as outputs are
+            raised by more than the share `raised` of their size in the mean over the domain.
         fades: share of the domain's width in which it fades out beside the regions; the next one where weights would
             move too far, and infinity where it need not fade out.
         searches: for the worst slopes, before each candidate.
@@ -58,8 +61,8 @@ class RampSettings:
     """
 
     points: int = 10_000
-    spare: float = 0.02
-    narrower: float = 1.5e-3
+    spare: float = 0.04
+    narrower: float = 3e-3
     raised: float = 0.01
     fades: tuple[float, ...] = (0.05, 0.2, math.inf)
     searches: int = 6
@@ -86,8 +89,9 @@ class CommonRamp:
         self.domain = task.domain or (self.hull[0] - width, self.hull[1] + width)
         inputs = [draw_uniform(*corners, settings.points, self.generator) for corners in (self.domain, self.hull)]
         inputs += [] if task.data is None else [task.data[: settings.points]]
-        self.looked_at = torch.cat(inputs)
+        self.looked_at, self.parts = torch.cat(inputs), [len(x) for x in inputs]
         self.decided = self._decide(self.teacher)
+        self.satisfying = self._satisfying_inputs()
         (lower, upper), d = self.hull, self.direction
         room = float(_ROOM * (upper[d] - lower[d]))
         self.begin, self.width = float(lower[d]) - room, float(upper[d] - lower[d]) + 2 * room
@@ -149,7 +153,21 @@ class CommonRamp:
         return found
 
     def _share_lost(self, net: Network) -> float:
-        return float((self._decide(net) != self.decided).double().mean())
+        """Of decisions in the domain, in the regions and at the data, and of inputs that satisfied a property."""
+        wrong = (self._decide(net) != self.decided).double()
+        shares = [float(part.mean()) for part in torch.split(wrong, self.parts)]
+        # a new violation is a loss as well
+        newly = [float((union_margin(prop, x, evaluate(net, x)) <= 0).double().mean()) for prop, x in self.satisfying]
+        return sum(shares) + max(newly, default=0.0)
+
+    def _satisfying_inputs(self) -> list[tuple[Property, Tensor]]:
+        """Of each other property inputs of its regions at which the original is right."""
+        found = []
+        for goal in self.task.goals:
+            x = torch.cat(draw_from_property(goal.prop, self.settings.points // _FEWER, self.generator))
+            x = x[union_margin(goal.prop, x, evaluate(self.teacher, x)) > 0]
+            found += [(goal.prop, x)] if len(x) else []
+        return found
 
     # --- how steep
 
