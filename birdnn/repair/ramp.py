@@ -3,9 +3,8 @@
 Where outputs are compared, what is added to all of them decides nothing. So a function that grows along an input by
 ``rise`` in each unit, within the regions that are asked about, turns slopes that are wrong by less into right ones, and
 every difference of two outputs stays what it was. Neurons that nobody needs (`birdnn.repair.spare_neurons`) make it.
-They hand inputs on, begin the ramp where the regions begin, end it where they end, and carry it to the outputs. Further
-ones keep it near the regions along other inputs, as long as that costs few decisions: elsewhere outputs, too, stay what
-they were.
+They hand inputs on, begin the ramp where the regions begin, end its growth where they end, and carry it to the outputs.
+Further ones keep it near the regions along other inputs, as long as that costs few decisions.
 
 How steep it has to be says a search for the worst slopes. A proof that stays open makes it steeper.
 
@@ -16,6 +15,7 @@ it on what no decision depends on, and to make it of neurons that are there, is 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,7 @@ from birdnn.errors import MismatchError
 from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Progress, Tied, Watch
+from birdnn.records.limits import Over
 from birdnn.repair.jacobian import Trained
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.slope_training import SlopeAim
@@ -34,11 +35,12 @@ from birdnn.sample.tally import union_margin
 from birdnn.spec import Property, regions_hull
 
 MOVED = (
-    "All outputs are moved by the same amount in the regions and near them, by at most {:.3g}: which of them is least "
-    "or greatest does not depend on it, what they are does."
+    "A ramp of height {:.3g} is added to all outputs alike: which of them is least or greatest does not depend on it. "
+    "Outputs also change by what the neurons that make it did before, where others cannot do it."
 )
 """What a user is told of the ramp."""
 _ROOM = 0.01  # of the regions' width: how far beyond their ends the ramp goes, for rounding and what is read there
+_LEAST_WIDTH = 1e-4  # of the regions along the input, beside its size: float32 has to tell where the ramp is
 _FEWER = 4  # there may be ten properties, each with as few inputs as this leaves
 _EXACT = 1e-3  # of the ramp: what it may be off by where it is looked at
 
@@ -95,40 +97,58 @@ class CommonRamp:
         (lower, upper), d = self.hull, self.direction
         room = float(_ROOM * (upper[d] - lower[d]))
         self.begin, self.width = float(lower[d]) - room, float(upper[d] - lower[d]) + 2 * room
+        if not self.width > _LEAST_WIDTH * float(torch.maximum(lower[d].abs(), upper[d].abs())):
+            raise MismatchError("along the input the regions are a point, or hardly more")
         self.made, self.steeper = 0, settings.steeper
-        for fades in settings.fades:
-            self._make(fades)
-            if self._is_within_limit():
-                break
-        else:
-            raise MismatchError("the ramp moves weights farther than they may be moved")
+        self.aims = self._aims_at(self.teacher)
+        self.needed = self._rise_needed(self.teacher, task.over, first=True)
+        if not self.needed:
+            raise MismatchError("no wrong slope was found, which a ramp would make right")
+        self._make_within_limit()
         if abs(self.rise) * self.width > task.max_difference:
             raise MismatchError("the ramp that slopes take is higher than outputs may be from the original's")
+
+    def _make_within_limit(self) -> None:
+        """The ramp that fades out most quickly, of those that can be made and move no layer too far.
+
+        Raises:
+            MismatchError: there is none; why the last one is none.
+        """
+        refused = MismatchError("nothing was tried")
+        for fades in self.settings.fades:
+            try:
+                self._make(fades)
+            except MismatchError as error:
+                refused = error
+            else:
+                if self._is_within_limit():
+                    return
+                refused = MismatchError("the ramp moves weights farther than they may be moved")
+        raise refused
 
     def _make(self, fades: float) -> None:
         """Put the ramp into a copy of the network; beside the regions it fades out over this share of the domain."""
         self.spare = SpareNeurons(self.teacher, self.looked_at, self._share_lost, self.task.over)
         # the layer whose neurons are lines along inputs: where there are three, the first one hands inputs on to it
         self.lines, self.carriers = int(self.spare.layers > 2), dict[int, int]()
-        self.aims = self._aims_at(self.teacher)
-        self.rise = self._rise_needed(self.teacher)
+        self.rise = self.needed
         self.columns = self._build(fades)
-        self.spare.balance(abs(self.rise) * self.width or 1.0)
+        self.spare.balance(abs(self.rise) * self.width)
         self.base = self.spare.network()
         self.raises = self._unit_column()
         self._require_ramp()
         self.aims = self._aims_at(self.base)
-        self.rise = self._rise_needed(self.base)
+        self.rise = self._rise_needed(self.base, self.task.over, first=True)
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn where slopes are wrong, then make the ramp as steep as that takes; hands out a copy."""
-        del timeout_s  # a search takes less than a second
+        over = self.task.ends(time.monotonic() + timeout_s, watch)
         watch.update(Progress(phase="looking for the worst slopes"))
         for aim in self.aims:
             aim.learn(evidence, self.generator)
         if not evidence.too_far:
             self.steeper *= self.settings.growth if self.made else 1.0
-            self.rise = self._rise_needed(self.base)
+            self.rise = self._rise_needed(self.base, over, first=False)
         self.made += 1
         self._write(self.rise * self.width)
         return self.task.net.with_values(self.spare.changed())
@@ -177,23 +197,30 @@ class CommonRamp:
             SlopeAim.of(goal, region, net, share, generator) for goal in self.task.slopes for region in goal.regions
         ]
 
-    def _rise_needed(self, net: Network) -> float:
+    def _rise_needed(self, net: Network, over: Over, *, first: bool) -> float:
         """The least rise, by size, with which no slope of a network that was found is wrong.
 
+        Args:
+            net: the network.
+            over: ends the search early.
+            first: nothing was learnt from proofs yet, so that a rise which helps one slope only is a reason to refuse.
+
         Raises:
-            MismatchError: there is none; only before the first candidate is that for certain.
+            MismatchError: there is none.
         """
         low, high = -math.inf, math.inf
         for aim in self.aims:
-            for _ in range(self.settings.searches):
-                aim.search(net, self.generator)
+            # of many regions each is searched once
+            for _ in range(max(1, self.settings.searches // len(self.aims))):
+                if not over():
+                    aim.search(net, self.generator)
             found = aim.slopes_at(net, aim.pool)
             lacking = (aim.bounds - found + aim.margin * aim.scale).amax(0).double()
             total = aim.rows.sum(1).double()
             for need, each in zip((lacking / total).tolist(), total.tolist(), strict=True):
                 low, high = (max(low, need), high) if each > 0 else (low, min(high, need))
         low, high = (self.steeper * low if low > 0 else low), (self.steeper * high if high < 0 else high)
-        if low > high and not self.made:
+        if low > high and first:
             raise MismatchError("what one slope lacks another one has too much of: no ramp helps both")
         return max(low, min(high, 0.0))
 
@@ -270,7 +297,9 @@ class CommonRamp:
         entry, steep, shift = self._entry_of(i)
         if self.lines:
             # an input, less its least value, is positive: a neuron of the first layer hands it on
-            least = float(self.domain[0][i]) - _ROOM * float(self.domain[1][i] - self.domain[0][i])
+            least = min(float(self.domain[0][i]), float(self.hull[0][i])) - _ROOM * float(
+                self.domain[1][i] - self.domain[0][i]
+            )
             if i not in self.carriers:
                 self.carriers[i] = self._needed(0, limit)
                 self.spare.read(0, self.carriers[i], {entry: 1 / steep}, -shift / steep - least)
@@ -339,7 +368,7 @@ class CommonRamp:
         self._write(0.0)
         room = _EXACT * (1 + float(evaluate(self.base, x).abs().max()))
         if not bool(((raised - wanted[:, None]).abs() <= room).all()):
-            raise MismatchError("something behind the hidden layers changes the ramp")
+            raise MismatchError("the ramp does not come out as it should")
 
 
 def _require_ramp_may_help(task: RepairTask) -> int:

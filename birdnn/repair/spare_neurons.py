@@ -159,7 +159,11 @@ class SpareNeurons:
         self._weight(self.layers)[:, neuron] = column.double() / self.scale
 
     def output_effect(self, neuron: int, x: Tensor) -> Tensor:
-        """How each entry of the last layer's column moves each output where that neuron is 1: (outputs, entries)."""
+        """How each entry of the last layer's column moves each output where that neuron is 1: (outputs, entries).
+
+        Raises:
+            MismatchError: it is inactive there, or what it does is no number.
+        """
         weights = self._linear[self.layers].weights
         net = self.network().double()
         value = net.value(weights.initialiser)
@@ -168,7 +172,11 @@ class SpareNeurons:
         (own,) = net.observe(x.double(), [self._made[-1]])
         rows = [torch.autograd.grad(one, value, retain_graph=True)[0] for one in out]
         taken = torch.stack([row.select(1 - weights.axis, neuron) for row in rows])
-        return (taken / own[0, neuron]).detach()
+        size = float(own[0, neuron].detach())
+        effect = (taken / size).detach() if size > 0 else torch.full_like(taken, torch.nan)
+        if not bool(effect.isfinite().all()):
+            raise MismatchError("a neuron that is to carry the ramp is inactive where it should be largest")
+        return effect
 
     def _candidates(self, layer: int) -> list[_Work]:
         """Neurons worth trying: one that is idle, or those that others can nearly do without, and the least read."""
@@ -183,7 +191,10 @@ class SpareNeurons:
         mean = h[:, live].mean(0) if self._bias(layer + 1) is not None else h.new_zeros(len(live))
         size = (h[:, live] - mean).square().mean(0).sqrt()
         scaled = (h[:, live] - mean) / size
-        inverse = torch.linalg.inv(scaled.T @ scaled / len(scaled) + _RIDGE * torch.eye(len(live), dtype=h.dtype))
+        correlation = scaled.T @ scaled / len(scaled) + _RIDGE * torch.eye(len(live), dtype=h.dtype)
+        inverse, failed = torch.linalg.inv_ex(correlation)
+        if int(failed) or not bool(inverse.isfinite().all()):
+            raise MismatchError("activations are too large to compute with")
         # what a diagonal entry is one over is the variance that the others do not explain
         read = size * self._weight(layer + 1)[:, live].norm(dim=0)
         orders = (read / inverse.diagonal().clamp(min=_RIDGE).sqrt()).argsort(), read.argsort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -127,11 +128,64 @@ def test_an_open_proof_makes_it_steeper() -> None:
 
 def test_what_is_right_already_gets_no_ramp() -> None:
     layers = [(np.abs(weight), bias) for weight, bias in roomy_layers(2, 2)]
-    net = network_from_layers(layers)
-    ramp = CommonRamp(task(net), QUICK)
-    assert ramp.rise == 0
-    x = uniform((-1.0,) * INPUTS, (1.0,) * INPUTS)
-    assert torch.allclose(evaluate(propose(ramp), x), evaluate(net, x), atol=1e-5)
+    with pytest.raises(MismatchError, match="no wrong slope"):
+        CommonRamp(task(network_from_layers(layers)), QUICK)
+
+
+def in_region(goal: SlopeGoal, lower: tuple[float, ...], upper: tuple[float, ...], count: int = 1) -> SlopeGoal:
+    """The same of another region, so many times."""
+    (region,) = goal.regions
+    box = (tuple(map(Fraction, side)) for side in (lower, upper))
+    moved = replace(region, **dict(zip(("exact_lower", "exact_upper"), box, strict=True)))
+    return replace(goal, regions=(moved,) * count)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "more"),
+    [
+        ((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5), {"domain": None}),
+        ((-0.5, 0.25, 0.25), (0.5, 0.25, 0.25), {"domain": None}),
+        ((-3.0, -0.5, -0.5), (-2.0, 0.5, 0.5), {}),
+        ((-1.5, -0.5, -0.5), (0.5, 1.5, 0.5), {}),
+        ((0.25, -0.5, -0.5), (0.25 + 2.0**-30, 0.5, 0.5), {}),
+        ((0.25, -0.5, -0.5), (0.25, 0.5, 0.5), {}),
+        ((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5), {"domain": (torch.full((3,), -torch.inf), torch.full((3,), torch.inf))}),
+    ],
+)
+@pytest.mark.parametrize("seed", [3, 4])
+def test_any_region_gets_a_ramp_or_a_reason(
+    seed: int, lower: tuple[float, ...], upper: tuple[float, ...], more: dict[str, object]
+) -> None:
+    net = network_from_layers(roomy_layers(seed, 3))
+    if (domain := more.get("domain")) is not None:
+        more = {**more, "domain": tuple(side.double() for side in domain)}  # type: ignore[attr-defined]
+    try:
+        ramp = CommonRamp(task(net, in_region(RISING, lower, upper), **more), QUICK)
+    except MismatchError:
+        return  # nothing else may leave it
+    repaired = propose(ramp)
+    x = uniform(lower, upper).double().requires_grad_(True)
+    (found,) = torch.autograd.grad(repaired.copy().double()(x)[:, 0].sum(), x)
+    assert bool((found[:, 0] >= 0).all())
+
+
+def test_many_regions_are_searched_once_each_and_time_is_kept() -> None:
+    net = network_from_layers(roomy_layers(3, 3))
+    goal = in_region(RISING, LOWER, UPPER, 40)
+    asked = [0]
+
+    def over() -> bool:
+        asked[0] += 1
+        return False
+
+    ramp = CommonRamp(task(net, goal, over=over), replace(QUICK, fades=(0.05,)))
+    before = asked[0]
+    ramp.propose(Evidence(), timeout_s=60, watch=Unwatched())
+    assert before > 80
+    assert asked[0] - before == 40
+    drawn = ramp.generator.get_state()
+    ramp.propose(Evidence(), timeout_s=-1.0, watch=Unwatched())
+    assert torch.equal(ramp.generator.get_state(), drawn), "nothing was searched"
 
 
 def test_a_slope_between_two_bounds_is_moved_between_them() -> None:
