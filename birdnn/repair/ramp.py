@@ -28,7 +28,7 @@ from birdnn.records import Progress, Tied, Watch
 from birdnn.records.limits import Over
 from birdnn.repair.jacobian import Trained
 from birdnn.repair.protocol import Evidence, RepairTask
-from birdnn.repair.slope_training import SlopeAim
+from birdnn.repair.slope_training import slope_aims
 from birdnn.repair.spare_neurons import SpareNeurons
 from birdnn.sample import draw_from_property, draw_uniform, evaluate
 from birdnn.sample.tally import union_margin
@@ -100,7 +100,7 @@ class CommonRamp:
         if not self.width > _LEAST_WIDTH * float(torch.maximum(lower[d].abs(), upper[d].abs())):
             raise MismatchError("along the input the regions are a point, or hardly more")
         self.made, self.steeper = 0, settings.steeper
-        self.aims = self._aims_at(self.teacher)
+        self.aims = slope_aims(task, self.teacher, settings.margin_share, self.generator)
         self.needed = self._rise_needed(self.teacher, task.over, first=True)
         if not self.needed:
             raise MismatchError("no wrong slope was found, which a ramp would make right")
@@ -137,7 +137,7 @@ class CommonRamp:
         self.base = self.spare.network()
         self.raises = self._unit_column()
         self._require_ramp()
-        self.aims = self._aims_at(self.base)
+        self.aims = slope_aims(self.task, self.base, self.settings.margin_share, self.generator)
         self.rise = self._rise_needed(self.base, self.task.over, first=True)
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
@@ -190,12 +190,6 @@ class CommonRamp:
         return found
 
     # --- how steep
-
-    def _aims_at(self, net: Network) -> list[SlopeAim]:
-        share, generator = self.settings.margin_share, self.generator
-        return [
-            SlopeAim.of(goal, region, net, share, generator) for goal in self.task.slopes for region in goal.regions
-        ]
 
     def _rise_needed(self, net: Network, over: Over, *, first: bool) -> float:
         """The least rise, by size, with which no slope of a network that was found is wrong.
@@ -363,10 +357,11 @@ class CommonRamp:
         """
         self._write(1.0)
         x = draw_uniform(*self.hull, self.settings.points, self.generator)
-        raised = evaluate(self.spare.network(), x) - evaluate(self.base, x)
+        before = evaluate(self.base, x)
+        raised = evaluate(self.spare.network(), x) - before
         wanted = (x[:, self.direction].double() - self.begin) / self.width
         self._write(0.0)
-        room = _EXACT * (1 + float(evaluate(self.base, x).abs().max()))
+        room = _EXACT * (1 + float(before.abs().max()))
         if not bool(((raised - wanted[:, None]).abs() <= room).all()):
             raise MismatchError("the ramp does not come out as it should")
 

@@ -112,11 +112,7 @@ class SlopeTraining:
         samples = settings.region_points, settings.kept_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.kept = [aim for aim in self.aims if aim.goal.repair and any(p.rows for p in aim.region.unsafe)]
-        self.slopes = [
-            SlopeAim.of(goal, region, self.teacher, settings.margin_share, self.generator)
-            for goal in task.slopes
-            for region in goal.regions
-        ]
+        self.slopes = slope_aims(task, self.teacher, settings.margin_share, self.generator)
         if not self.slopes:
             raise MismatchError("nothing is asked of slopes")
         around = [aim.region for aim in self.slopes]
@@ -359,3 +355,8 @@ class SlopeAim:
 
     def _inside(self, x: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(x, self.lower), self.upper)
+
+
+def slope_aims(task: RepairTask, net: Network, margin: float, generator: torch.Generator) -> list[SlopeAim]:
+    """What a task asks of slopes, region by region, as a network's own slopes measure it."""
+    return [SlopeAim.of(goal, region, net, margin, generator) for goal in task.slopes for region in goal.regions]
